@@ -1,0 +1,1 @@
+"""The ground floor: contracts, and the few parts that every floor above speaks through."""

@@ -1,0 +1,67 @@
+"""The engine contract: where tasks run. The broker owns futures, deadlines, retries and cancellation; an engine
+places batches, kills on request, and at shutdown resolves every future and leaves no process."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from mlforhpc.core.task import Batch, TaskResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do; only cancellation and gangs may be flagged off."""
+
+    cancel: bool = True
+    gangs: bool = False
+    remote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A shared array, by reference: a memory-mapped .npy file (`location` is its path) or an engine's own store."""
+
+    location: Path
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Slots on this machine, or those of an existing system."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def submit(self, batch: Batch) -> Future[list[TaskResult]]:
+        """Place a batch; the future resolves with one result a call and never raises."""
+        ...
+
+    def share(self, array: NDArray[Any]) -> Ref:
+        """Make an array readable by every worker without copying it into each call."""
+        ...
+
+    def release(self, ref: Ref) -> None:
+        """Forget a shared array."""
+        ...
+
+    def kill(self, task: int) -> bool:
+        """End one running task; no other slot notices. False if it is not running."""
+        ...
+
+    def warm_up(self, timeout_s: float) -> None:
+        """Return when every slot answers, or raise."""
+        ...
+
+    def shutdown(self) -> None:
+        """Resolve every future (`lost`, `cancelled`), leave no process."""
+        ...

@@ -1,0 +1,79 @@
+"""Every error that a user can meet, each a full sentence: what was wanted, what was found, the way out.
+
+MLforHPCError
++-- UsageError            bad input; nothing was changed        (exit code 2)
+|   +-- UnknownName       no such simulation, benchmark, ...; carries a suggestion
+|   +-- OutOfBounds       a parameter outside its space
+|   +-- MissingExtra      an optional package is not installed
+|   +-- Unplaceable       a task asks for more than the engine has
++-- InvalidOutput         a simulation returned what it did not declare (its record says `failed`)
++-- TaskError             a task did not end with `ok`; carries outcome and remote traceback (exit code 3)
++-- StoreError            (exit code 3)
+    +-- StoreDamaged      a record's hash does not match; names the record
+    +-- StoreFull         the disk is full; what was acknowledged is kept
+    +-- StoreLocked       another process holds a single-writer store
+"""
+
+from __future__ import annotations
+
+
+class MLforHPCError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+    exit_code = 3
+
+
+class UsageError(MLforHPCError, ValueError):
+    """Bad input: nothing was changed."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that nothing answers to."""
+
+
+class OutOfBounds(UsageError):
+    """A parameter outside its space."""
+
+
+class MissingExtra(UsageError):
+    """An optional package is not installed; the message names the extra."""
+
+
+class Unplaceable(UsageError):
+    """A task that this engine can never place."""
+
+
+class InvalidOutput(MLforHPCError):
+    """A simulation returned something other than what it declares."""
+
+
+class TaskError(MLforHPCError):
+    """A task ended with another outcome than `ok`.
+
+    Attributes:
+        outcome: `failed`, `timed_out`, `lost` or `cancelled`.
+        remote_traceback: the traceback as formatted where the task ran, or the empty string.
+    """
+
+    def __init__(self, message: str, *, outcome: str, remote_traceback: str = "") -> None:
+        super().__init__(f"{message}\n{remote_traceback}".rstrip())
+        self.outcome = outcome
+        self.remote_traceback = remote_traceback
+
+
+class StoreError(MLforHPCError):
+    """The store cannot do what was asked; what it acknowledged is kept."""
+
+
+class StoreDamaged(StoreError):
+    """A stored record does not match its hash."""
+
+
+class StoreFull(StoreError):
+    """No space is left on the store's disk."""
+
+
+class StoreLocked(StoreError):
+    """Another process writes to a store that allows one writer."""
