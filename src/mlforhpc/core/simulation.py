@@ -136,8 +136,7 @@ def _array(simulation: Simulation, output: Output, value: object, what: str) -> 
         ) from None
     if array.shape != output.shape:
         raise InvalidOutput(f"Simulation '{simulation.name}': {what} '{output.name}' must have shape {output.shape}, found {array.shape}.")
-    if not np.isfinite(array).all():
-        raise InvalidOutput(
-            f"Simulation '{simulation.name}': {what} '{output.name}' must be finite, found {int((~np.isfinite(array)).sum())} NaN or infinite values."
-        )
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise InvalidOutput(f"Simulation '{simulation.name}': {what} '{output.name}' must be finite, found {bad} NaN or infinite values.")
     return array
