@@ -15,6 +15,7 @@ from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import Value
 from mlforhpc.core.store import Store
 from mlforhpc.core.task import Charge, Kind, Resources
+from mlforhpc.core.trace import Subscription
 
 T = TypeVar("T")
 
@@ -85,6 +86,10 @@ class Broker(Protocol):
         """Trace a quality figure with the store keys it came from."""
         ...
 
-    def subscribe(self) -> Any:
-        """A bounded queue of decoded trace events; see `core.trace`."""
+    def mark(self, name: str, value: float) -> None:
+        """Trace a number of the driver's own; inside a task it is `mlforhpc.core.marks.mark`."""
+        ...
+
+    def subscribe(self) -> Subscription:
+        """A bounded queue of the trace's events from now on; see `core.trace`."""
         ...

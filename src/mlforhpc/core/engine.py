@@ -3,6 +3,7 @@ places batches, kills on request, and at shutdown resolves every future and leav
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,19 @@ from mlforhpc.core.task import Batch, TaskResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an engine can do; only cancellation and gangs may be flagged off."""
+    """What an engine can do; only cancellation and gangs may be flagged off.
+
+    Attributes:
+        cancel: `kill` ends a running task.
+        gangs: takes tasks of several ranks.
+        remote: slots may be on other hosts than the driver.
+        in_driver: tasks may run in the driver's own process, whose CPU time is then no overhead.
+    """
 
     cancel: bool = True
     gangs: bool = False
     remote: bool = False
+    in_driver: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,19 @@ class Engine(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
+    def listen(self, started: Callable[[int, str], None], marked: Callable[[int, str, float], None]) -> None:
+        """Whom to tell, from any thread, that a task started (task, slot) and what it marked (task, name, value).
+
+        Both are optional services: an engine that cannot know calls neither.
+        """
+        ...
+
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
-        """Place a batch; the future resolves with one result a call and never raises."""
+        """Place a batch; the future resolves with one result a call, in order, and never raises.
+
+        Raises:
+            Unplaceable: the batch asks for more than the engine has.
+        """
         ...
 
     def share(self, array: NDArray[Any]) -> Ref:

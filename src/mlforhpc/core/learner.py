@@ -8,19 +8,19 @@ noise included, the only event that calibration on noisy targets can promise), `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
-from mlforhpc.core.simulation import Output
+from mlforhpc.core.record import Record
+from mlforhpc.core.simulation import Output, Simulation
 from mlforhpc.core.space import FloatArray, Space
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from mlforhpc.core.broker import Broker
 
 
@@ -55,8 +55,6 @@ class Dataset:
 
     def rows(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Dataset:
         """The dataset of some rows, by integer or boolean index (k,)."""
-        import numpy as np
-
         chosen = np.arange(len(self))[index]
         return Dataset(
             space=self.space,
@@ -70,11 +68,30 @@ class Dataset:
             keys=tuple(self.keys[i] for i in chosen) if self.keys else (),
         )
 
+    @classmethod
+    def of_records(cls, simulation: Simulation, records: Sequence[Record]) -> Dataset:
+        """One row a record, in order; rows that are not `ok` have NaN outputs."""
+        y, y_se = {}, {}
+        for output in simulation.outputs:
+            blank = np.full(output.shape, np.nan)
+            y[output.name] = np.array([r.outputs.get(output.name, blank) for r in records])  # (n, *shape)
+            if any(output.name in r.standard_errors for r in records):
+                y_se[output.name] = np.array([r.standard_errors.get(output.name, blank) for r in records])
+        return cls(
+            space=simulation.space,
+            outputs=tuple(simulation.outputs),
+            x=np.array([simulation.space.row(r.parameters) for r in records]).reshape(-1, len(simulation.space)),
+            y=y,
+            y_se=y_se,
+            outcome=tuple(r.outcome for r in records),
+            fidelity=np.array([r.fidelity for r in records]),
+            cost_s=np.array([r.cost_s for r in records]),
+            keys=tuple(r.key for r in records),
+        )
+
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Which runs have outputs (n,)."""
-        import numpy as np
-
         return np.array([o == "ok" for o in self.outcome], dtype=bool)
 
 
@@ -119,8 +136,27 @@ class Surrogate(Protocol):
     @property
     def card(self) -> Mapping[str, str | float]: ...
 
-    def predict(self, x: FloatArray, *, coverage: float = 0.9, of: Literal["run", "mean"] = "run", joint: bool = False) -> Prediction:
-        """Mean and interval at x (n, d) in physical units; raises OutOfBounds outside the space."""
+    def predict(
+        self,
+        x: FloatArray,
+        *,
+        coverage: float = 0.9,
+        of: Literal["run", "mean"] = "run",
+        joint: bool = False,
+        se: Mapping[str, FloatArray] | None = None,
+    ) -> Prediction:
+        """Mean and interval.
+
+        Args:
+            x: points in physical units (n, d).
+            coverage: of the interval, in (0, 1).
+            of: "run", an independent run of the training runs' fidelity, or "mean", the noise-free mean.
+            joint: whether the interval is to hold for each whole output array at once.
+            se: what the runs to be covered state as their standard errors, output name -> (n, *shape).
+
+        Raises:
+            OutOfBounds: a point outside the space.
+        """
         ...
 
     def save(self, path: Path) -> None:

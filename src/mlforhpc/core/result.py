@@ -21,6 +21,9 @@ class Interval:
         lower, upper: its interval's ends; None where open.
         coverage: of the interval, in (0, 1).
         note: what it is conditional on, "lower bound", ...
+        meaning: one line in plain words for a reader who does not know the figure.
+        reference: the number it is judged against (the target, 1 for a gain, the nominal coverage), if any.
+        better: which way is better, so that two runs can be compared in words.
     """
 
     value: float | None
@@ -28,6 +31,9 @@ class Interval:
     upper: float | None = None
     coverage: float = 0.95
     note: str = ""
+    meaning: str = ""
+    reference: float | None = None
+    better: Literal["lower", "higher"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One line, band, set of points or of bars; `lower`/`upper` draw a band (line) or error bars (points)."""
+    """One line, band, set of points or of bars; `lower`/`upper` draw a band (line) or error bars (points).
+
+    `role` keeps one colour for one thing through all figures of a report: what was learned, what the conventional
+    method (or the simulation) gave, or a reference (drawn in grey). Series without a role take the other colours.
+    """
 
     label: str
     x: list[float]
@@ -50,11 +60,16 @@ class Series:
     lower: list[float | None] | None = None
     upper: list[float | None] | None = None
     style: Literal["line", "points", "bars", "step", "dashed"] = "line"
+    role: Literal["learned", "conventional", "reference"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One pair of axes. `marks` are labelled vertical lines (x), `levels` labelled horizontal ones (y)."""
+    """One pair of axes.
+
+    `marks` are labelled vertical lines (x), `levels` labelled horizontal ones (y), `spans` shaded ranges of x (an
+    interval around a mark); bars are drawn side by side, or on top of each other where `stacked`.
+    """
 
     title: str = ""
     x_label: str = ""
@@ -64,6 +79,8 @@ class Panel:
     series: list[Series] = field(default_factory=list)
     marks: dict[str, float] = field(default_factory=dict)
     levels: dict[str, float] = field(default_factory=dict)
+    spans: dict[str, tuple[float, float]] = field(default_factory=dict)
+    stacked: bool = False
     diagonal: bool = False
     categories: list[str] | None = None
 

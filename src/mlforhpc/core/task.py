@@ -59,11 +59,15 @@ class Batch:
         calls: in order.
         cores: threads and slots of each of them.
         isolated: needs a process of its own that can be killed alone (time limit, or a binary that may crash).
+        limit_s: whoever owns that process kills it this long after the call *started*; the result is then "timed_out".
+        quick: expected to take so few milliseconds that another quick batch may wait behind it in the same slot.
     """
 
     calls: tuple[Call, ...]
     cores: int = 1
     isolated: bool = False
+    limit_s: float | None = None
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,8 @@ class TaskResult:
 
     Attributes:
         task: the call's number.
-        outcome: "ok", "failed" (value is then the formatted traceback), or "lost" (made by the engine: worker died).
-        value: pickled value; a path to a file of it where `in_file`.
+        outcome: "ok"; "failed"; or made by the engine: "lost" (worker died), "timed_out", "cancelled" (shut down).
+        value: pickled value if "ok", a path to a file of it where `in_file`; else the formatted traceback or a sentence.
         in_file: whether the value was returned through a file (above 1 MB).
         started_ns, ended_ns: worker-side times on the driver's clock (unix ns).
         slot: which slot ran it, e.g. "0" or "host:3".

@@ -1,0 +1,1 @@
+"""MLaroundHPC: learned surrogates of simulations."""

@@ -1,0 +1,5 @@
+"""`python -m mlforhpc` is the command `mlforhpc`."""
+
+from mlforhpc.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""From about a hundred MD runs, can a learner give the ionic density profiles between two walls, and from when does it pay?
+
+Simulation: primitive-model electrolyte in a slit, LAMMPS (`simulations/nanoconfinement.py`): confinement h 3-4 nm, salt c 0.3-0.9 M,
+valence z+ 1-3 (z- = -1), ion diameter d 0.5-0.75 nm; 64 bins of the accessible width, cation and anion.
+Learned:    runs of a Sobol design, all of one length; Gaussian process on principal components, calibrated on refitted folds.
+Quality:    relative error q of both profiles over held-out systems, from pairs of reference runs; 90 % intervals.
+Baseline:   the MD run, with good settings, that is as accurate as the surrogate, from the ladder of run lengths of the same systems.
+Held out:   stratified over valence; a quarter of the systems in the dense corner (z+ = 3, d > 0.68 nm, c > 0.6 M), weighted back.
+
+At `small`, the profile scaled by the concentration, the best trivial predictor, scores 0.20. Known figures of the source: a network
+5-512-256-150 trained on 3,400 runs, success rates of 92-96 %, with error bars that were too large by a factor of 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import qmc
+
+from mlforhpc.core.benchmark import Plan, SizeName
+from mlforhpc.core.broker import Broker
+from mlforhpc.core.check import Check
+from mlforhpc.core.result import Result
+from mlforhpc.core.seeds import derive
+from mlforhpc.core.space import FloatArray, Space
+from mlforhpc.learners import gaussian_process
+from mlforhpc.metrics.handcase import hand_cases
+from mlforhpc.scenarios.judged_result import result
+from mlforhpc.scenarios.judgement import judge
+from mlforhpc.scenarios.referee import HeldOut, Measured, Rung, measure
+from mlforhpc.scenarios.surrogate import Learned, surrogate
+from mlforhpc.simulations import nanoconfinement
+
+VERSION = "1"
+CLASS = "around"
+SOURCE = "Kadupitiya, Sun, Fox, Jadhao, J. Comput. Sci. 42:101107, 2020, doi 10.1016/j.jocs.2020.101107"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Set-up of one size; steps are production steps of one run.
+
+    Attributes:
+        runs, steps: of the training campaign.
+        held_out: systems in each of the four strata.
+        reference_steps: of both runs of a reference pair, at least half a training run.
+        rungs: (steps, on every how-manieth system) of the conventional ladder.
+        smaller: training-set sizes of the learning curve.
+    """
+
+    runs: int
+    steps: int
+    held_out: int
+    reference_steps: int
+    rungs: tuple[tuple[int, int], ...]
+    smaller: tuple[int, ...]
+
+
+SIZES = {
+    "tiny": Size(runs=12, steps=2_000, held_out=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
+    "small": Size(runs=96, steps=20_000, held_out=16, reference_steps=10_000, rungs=((2_400, 1), (24_000, 5)), smaller=(24, 48)),
+    "medium": Size(
+        runs=3_400, steps=1_000_000, held_out=64, reference_steps=1_000_000,
+        rungs=((20_000, 1), (60_000, 1), (200_000, 1)), smaller=(100, 400, 1_600),
+    ),
+}  # fmt: skip
+TARGET = {"tiny": 0.30, "small": 0.05, "medium": 0.02}
+PLANS = {
+    "tiny": Plan(core_min=0.4, memory_bytes=2**29, disk_bytes=2**23, machine="any"),
+    "small": Plan(core_min=10.0, memory_bytes=2**29, disk_bytes=2**25, machine="two cores"),
+    "medium": Plan(core_min=600_000.0, memory_bytes=2**34, disk_bytes=2**30, machine="a many-core node"),
+}
+CORNER = {"d": 0.68, "c": 0.6}
+
+
+def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: int) -> Result:
+    """Learn the profiles, measure references and ladder, judge."""
+    setup, simulation, learner = SIZES[size], nanoconfinement.create(), gaussian_process.create()
+    fidelity = setup.steps / nanoconfinement.FULL_STEPS
+    learned = surrogate(broker, simulation, budget=setup.runs, learner=learner, fidelity=fidelity, seed=seed)
+    rungs = [Rung(fidelity=steps / nanoconfinement.FULL_STEPS, every=every) for steps, every in setup.rungs]
+    held = held_out(simulation.space, setup.held_out, seed=derive(seed, "held-out"))
+    reference = setup.reference_steps / nanoconfinement.FULL_STEPS
+    measured = measure(referee, simulation, held, fidelity=reference, rungs=rungs, seed=seed)
+    judged = judge(
+        referee, learned, measured, learner=learner, steps_at_full=nanoconfinement.FULL_STEPS, reference_fidelity=reference,
+        folder=folder, seed=seed, smaller=setup.smaller,
+        controls={"mean density, whatever the concentration": mean_density(learned, measured)},
+    )  # fmt: skip
+    return result(judged, target=TARGET[size], installation=size == "tiny", position="position / accessible width h - d")
+
+
+def held_out(space: Space, each: int, *, seed: int) -> HeldOut:
+    """`each` systems a stratum: z+ = 1, z+ = 2, z+ = 3 outside the dense corner, and the corner; Sobol points, sorted into strata."""
+    names = [*space.names]
+    c, z, d = (names.index(name) for name in ("c", "z", "d"))
+    strata: dict[str, list[FloatArray]] = {"z+ = 1": [], "z+ = 2": [], "z+ = 3": [], "dense corner": []}
+    design = qmc.Sobol(len(space), rng=np.random.default_rng(seed))
+    while min(map(len, strata.values())) < each:
+        for x in space.decode(design.random(1024)):
+            corner = x[z] == 3 and x[d] > CORNER["d"] and x[c] > CORNER["c"]
+            strata["dense corner" if corner else f"z+ = {x[z]:.0f}"].append(x)
+    dense = (0.75 - CORNER["d"]) / 0.25 * (0.9 - CORNER["c"]) / 0.6  # share of z+ = 3 that is the corner
+    share = {"z+ = 1": 1 / 3, "z+ = 2": 1 / 3, "z+ = 3": (1 - dense) / 3, "dense corner": dense / 3}
+    return HeldOut(
+        x=np.array([x for points in strata.values() for x in points[:each]]),
+        stratum=tuple(name for name in strata for _ in range(each)),
+        weight=np.array([share[name] / each for name in strata for _ in range(each)]),
+    )
+
+
+def mean_density(learned: Learned, measured: Measured) -> dict[str, FloatArray]:
+    """The mean predictor of the densities themselves: outputs are relative to the concentration, so it is put back and divided out."""
+    column = learned.data.space.names.index("c")
+    c, held_c = learned.data.x[learned.data.ok, column], measured.held.x[:, column]
+    density = {name: y[learned.data.ok] for name, y in learned.data.y.items()}
+    relative = {o.name for o in learned.simulation.outputs if not o.derived}
+    return {
+        name: (c[:, None] * y).mean(axis=0) / held_c[:, None] if name in relative else np.repeat(y.mean(axis=0)[None], len(held_c), axis=0)
+        for name, y in density.items()
+    }
+
+
+def verify() -> Iterator[Check]:
+    """Solver, error bars and baseline against known truths (outputs and measured costs only), the metric against cases worked by hand."""
+    yield from nanoconfinement.truths(nanoconfinement.create())
+    for case in hand_cases():
+        sentence = f"{case.name}: {case.computed:.12g}, by hand {case.expected:.12g}"
+        yield Check(name=case.name, passed=case.holds, found=case.computed, limit=case.expected, sentence=sentence)

@@ -1,0 +1,327 @@
+"""The dispatcher: one engine, one trace, one queue. It owns numbers, retries, cancellation and the end of every task.
+
+It knows no store: a view (`broker.Broker`) brings one, so that no view leads to another's store. Nothing here runs in
+a thread of its own: work is done by whoever submits, and by the engine's thread when a batch comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mlforhpc.broker._queue import Placement, Queue
+from mlforhpc.broker.encoding import Encoder
+from mlforhpc.broker.system import describe
+from mlforhpc.broker.task import Task, last_line
+from mlforhpc.core.engine import Engine
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.record import Outcome
+from mlforhpc.core.scratch import Scratch
+from mlforhpc.core.task import Batch, Resources, TaskResult
+from mlforhpc.core.trace import Finished, Mark, Opened, Started, Submitted, Trace
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Counts since the dispatcher was made.
+
+    Attributes:
+        submitted, ended: tasks.
+        driver_cpu_s: CPU time of the whole driver process; None where tasks run in it.
+    """
+
+    submitted: int
+    ended: int
+    driver_cpu_s: float | None
+
+
+class Dispatcher:
+    """See the file's docstring.
+
+    Attributes:
+        engine, trace: as given; closed by `close`.
+        encoder: turns functions and arguments into data.
+        in_flight: what is being computed, by whatever identifies it, so that equal requests share one task.
+        system: this host in a few words.
+        workdirs: folder in which each simulation gets one of its own.
+    """
+
+    def __init__(self, engine: Engine, trace: Trace, *, scratch: Path | None = None) -> None:
+        """Take over engine and trace; `scratch` is where `workdirs` is made (None = the temporary folder)."""
+        self.engine = engine
+        self.trace = trace
+        self.clock = trace.clock
+        self.encoder = Encoder()
+        self.in_flight: dict[Hashable, Any] = {}
+        self.lock = threading.RLock()
+        self.system = describe()
+        memory = 0 if engine.capabilities.remote else psutil.virtual_memory().total
+        self._queue = Queue(engine.slots, memory, engine.capabilities)
+        self._tasks: dict[int, Task] = {}
+        self._last = trace.last_task
+        self._submitted = self._ended = 0
+        self._cpu_s = time.process_time()
+        self._placing = self._closed = False
+        self._scratch = Scratch(scratch, prefix="mlforhpc-work-")
+        self.workdirs = self._scratch.path
+        engine.listen(self._on_started, self._on_marked)
+        self._trace_opened()
+
+    def check(self, resources: Resources) -> None:
+        """Refuse what can never be placed.
+
+        Raises:
+            Unplaceable: it says what was asked and what there is.
+        """
+        self._queue.check(resources)
+
+    def submit(self, task: Task) -> None:
+        """Queue a task, and start it if it fits.
+
+        Raises:
+            Unplaceable: before anything happens.
+            UsageError: the dispatcher is closed.
+        """
+        self.check(task.resources)
+        with self.lock:
+            if self._closed:
+                raise UsageError("The broker is closed; nothing more can be submitted.")
+            self._last += 1
+            task.number = self._last
+            self._submitted += 1
+            self.trace.emit(
+                Submitted(
+                    t=self.clock.now_ns(),
+                    task=task.number,
+                    kind=task.kind,
+                    charge=task.charge,
+                    label=task.label,
+                    cores=task.resources.cores,
+                    key=task.key,
+                )
+            )
+            self._tasks[task.number] = task
+            self._queue.pending.append(task)
+        self._place()
+
+    def cancel(self, task: Task) -> bool:
+        """End a task; False if it is over."""
+        with self.lock:
+            if task.concluded:
+                return False
+            task.cancelling = True
+            in_flight = task.in_flight
+        if in_flight and self.engine.kill(task.number):
+            return True  # the engine's result follows
+        self._conclude_here(task)
+        self._place()
+        return True
+
+    def stats(self) -> Stats:
+        """Counts so far."""
+        cpu_s = None if self.engine.capabilities.in_driver else time.process_time() - self._cpu_s
+        return Stats(submitted=self._submitted, ended=self._ended, driver_cpu_s=cpu_s)
+
+    def close(self) -> None:
+        """Cancel what is not over, end the engine, close the trace; twice is fine."""
+        with self.lock:
+            if self._closed:
+                return
+            self._closed = True
+            tasks = list(self._tasks.values())
+            self._queue.pending.clear()
+            for task in tasks:
+                task.cancelling = True
+        self.engine.shutdown()
+        for task in tasks:
+            self._conclude_here(task)
+        self.trace.close()
+        self._scratch.remove()
+
+    def flush(self) -> str:
+        """Flush the trace; a sentence if it cannot be written, for the futures that depend on it."""
+        try:
+            self.trace.flush()
+        except OSError as error:
+            return f"The trace '{self.trace.path}' cannot be written: {error.strerror or error}."
+        return ""
+
+    # ---- placing
+
+    def _place(self) -> None:
+        """Start what fits. One thread at a time: on an engine that runs tasks at once, tasks would nest."""
+        while True:
+            with self.lock:
+                if self._placing or (placement := self._queue.next()) is None:
+                    return
+                self._placing = True
+                for task in placement.tasks:
+                    task.in_flight = True
+            try:
+                self._send(placement)
+            finally:
+                self._placing = False
+
+    def _send(self, placement: Placement) -> None:
+        first = placement.tasks[0]
+        batch = Batch(
+            tuple(task.call for task in placement.tasks),
+            cores=first.resources.cores,
+            isolated=first.isolated or first.limit_s is not None,
+            limit_s=first.limit_s,
+            quick=placement.quick,
+        )
+        try:
+            future = self.engine.submit(batch)
+        except Exception as error:
+            future = Future()
+            future.set_exception(error)
+        except BaseException:  # Ctrl-C while an engine runs the task in this thread
+            self._returned(placement, self._unfinished(placement, "cancelled", "Interrupted."))
+            raise
+        future.add_done_callback(lambda future: self._on_returned(placement, future))
+
+    def _on_started(self, number: int, slot: str) -> None:
+        task = self._tasks.get(number)
+        if task is not None and not task.announced:
+            task.announced = True
+            self.trace.emit(Started(t=self.clock.now_ns(), task=number, slot=slot, attempt=task.attempt))
+            self.flush()
+
+    def _on_marked(self, number: int, name: str, value: float) -> None:
+        self.trace.emit(Mark(t=self.clock.now_ns(), task=number, name=name, value=value))
+        self.flush()
+
+    # ---- results
+
+    def _on_returned(self, placement: Placement, future: Future[list[TaskResult]]) -> None:
+        error = future.exception()
+        if error is None:
+            results = future.result()
+        else:
+            results = self._unfinished(placement, "lost", f"The engine failed: {type(error).__name__}: {error}")
+        self._returned(placement, results)
+
+    def _returned(self, placement: Placement, results: list[TaskResult]) -> None:
+        with self.lock:
+            self._queue.release(placement)
+            for task, result in zip(placement.tasks, results, strict=True):
+                task.in_flight = False
+                if result.outcome == "ok":
+                    self._queue.learn(task, result.ended_ns - result.started_ns)
+        self._place()  # first, so that the slot is busy while we do the rest
+        again, over = [], []
+        for task, result in zip(placement.tasks, results, strict=True):
+            if task.concluded:
+                continue
+            outcome = self._outcome(task, result)
+            self._trace_finished(task, result, outcome)
+            if outcome == "lost" and task.attempt < _ATTEMPTS and not self._closed:
+                again.append(task)
+            else:
+                over.append((task, result, outcome))
+        self._retry(again)
+        broken = self.flush()
+        for task, result, outcome in over:
+            self._conclude(task, result, outcome, broken)
+
+    def _outcome(self, task: Task, result: TaskResult) -> Outcome:
+        unwanted = task.cancelling and result.outcome != "ok"
+        return "cancelled" if unwanted else result.outcome
+
+    def _retry(self, tasks: list[Task]) -> None:
+        if not tasks:
+            return
+        with self.lock:
+            for task in tasks:
+                task.attempt += 1
+                task.announced = False
+            self._queue.pending.extendleft(reversed(tasks))
+        self._place()
+
+    def _conclude(self, task: Task, result: TaskResult, outcome: Outcome, broken: str) -> None:
+        """Tell the task's owner, once."""
+        with self.lock:
+            if task.concluded:
+                return
+            task.concluded = True
+            self._ended += 1
+            del self._tasks[task.number]
+        if outcome != result.outcome or broken:
+            times = result.started_ns, result.ended_ns
+            result = TaskResult(task.number, "lost" if broken else outcome, broken, False, *times, result.slot, 0)
+        task.ended(task, result)
+
+    def _conclude_here(self, task: Task) -> None:
+        """End a cancelled task of which the engine knows nothing, or has nothing more to say."""
+        with self.lock:
+            if task.concluded:
+                return
+        now = self.clock.now_ns()
+        result = TaskResult(task.number, "cancelled", "", False, now, now, "", 0)
+        self._trace_finished(task, result, "cancelled")
+        self._conclude(task, result, "cancelled", self.flush())
+
+    def _unfinished(self, placement: Placement, outcome: Outcome, sentence: str) -> list[TaskResult]:
+        now = self.clock.now_ns()
+        return [TaskResult(task.number, outcome, sentence, False, now, now, "", 0) for task in placement.tasks]
+
+    # ---- trace
+
+    def _trace_opened(self) -> None:
+        self.trace.write(
+            Opened(
+                t=self.clock.now_ns(),
+                host=platform.node(),
+                pid=os.getpid(),
+                unix_ns=self.clock.now_ns(),
+                monotonic_ns=self.clock.now_ns() - self.clock.offset_ns,
+                system=self.system,
+                engine=self.engine.name,
+                slots=self.engine.slots,
+                resumed=self.trace.resumed,
+            )
+        )
+
+    def _trace_finished(self, task: Task, result: TaskResult, outcome: Outcome) -> None:
+        now = self.clock.now_ns()
+        if not task.announced and result.slot:
+            self.trace.emit(Started(t=now, task=task.number, slot=result.slot, attempt=task.attempt))
+        text = result.value if isinstance(result.value, str) and result.outcome != "ok" else ""
+        self.trace.emit(
+            Finished(
+                t=now,
+                task=task.number,
+                outcome=outcome,
+                slot=result.slot,
+                started_ns=result.started_ns,
+                ended_ns=result.ended_ns,
+                bytes_in=len(task.arguments),
+                bytes_out=_size(result),
+                peak_memory_bytes=result.peak_memory_bytes,
+                attempt=task.attempt,
+                reason=last_line(text),
+            )
+        )
+
+
+def _size(result: TaskResult) -> int:
+    if result.outcome != "ok":
+        return 0
+    if result.in_file:
+        try:
+            return Path(str(result.value)).stat().st_size
+        except OSError:
+            return 0
+    return len(result.value)

@@ -1,0 +1,85 @@
+"""A task as the dispatcher sees it, from submission to its end, and the future that its user holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from mlforhpc.core.errors import TaskError
+from mlforhpc.core.task import Call, Charge, Function, Kind, Resources, TaskResult
+
+Ended: TypeAlias = Callable[["Task", TaskResult], None]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """One task.
+
+    Attributes:
+        function, arguments: what to run, encoded.
+        kind, charge, label, key: for the trace.
+        resources, limit_s: what it needs and how long it may run.
+        isolated: needs a process that can be killed alone.
+        ended: told the final result, once, after the trace has it.
+        number: set by the dispatcher.
+        attempt: counted from 1.
+        cancelling: its user does not want it any more.
+        announced: the attempt's `started` is in the trace.
+        concluded: it is over; what an engine still says about it is ignored.
+    """
+
+    function: Function
+    arguments: bytes
+    kind: Kind
+    charge: Charge
+    ended: Ended
+    label: str = ""
+    key: str = ""
+    resources: Resources = field(default_factory=Resources)
+    limit_s: float | None = None
+    isolated: bool = False
+    number: int = 0
+    attempt: int = 1
+    in_flight: bool = False
+    cancelling: bool = False
+    announced: bool = False
+    concluded: bool = False
+
+    @property
+    def call(self) -> Call:
+        return Call(self.number, self.function, self.arguments)
+
+    def error(self, result: TaskResult) -> TaskError:
+        """What a future raises for a result that is not `ok`."""
+        text = result.value if isinstance(result.value, str) else ""
+        return task_error(f"Task {self.number}{f' ({self.label})' if self.label else ''}", result.outcome, text, self.limit_s)
+
+
+def task_error(task: str, outcome: str, text: str, limit_s: float | None) -> TaskError:
+    """The sentence for an outcome; `text` is the remote traceback, or the engine's own sentence."""
+    if outcome == "failed":
+        return TaskError(f"{task} failed: {last_line(text)}", outcome=outcome, remote_traceback=text)
+    if outcome == "timed_out":
+        return TaskError(f"{task} met its limit of {limit_s:g} s.", outcome=outcome)
+    if outcome == "cancelled":
+        return TaskError(f"{task} was cancelled.", outcome=outcome)
+    return TaskError(f"{task} was lost, again after retries. {text}", outcome=outcome)
+
+
+def last_line(text: str) -> str:
+    """The line of a traceback that names the error."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+class TaskFuture(Future[Any]):
+    """A future that the broker can be asked to cancel, directly or through `Broker.cancel`."""
+
+    def __init__(self, cancel: Callable[[TaskFuture], bool]) -> None:
+        super().__init__()
+        self._cancel_task = cancel
+
+    def cancel(self) -> bool:
+        """Cancel the task, killing it if it runs; the future then raises TaskError with outcome `cancelled`."""
+        return self._cancel_task(self)

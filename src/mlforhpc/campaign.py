@@ -1,0 +1,89 @@
+"""A campaign: engine, broker, stores and folder, assembled once, the same for library, run and serve.
+
+    with Campaign("my-runs", engine="processes") as campaign:
+        learned = surrogate(campaign.broker, simulation, budget=60)
+
+Opening the same folder again goes on where the last session stopped: finished simulations come from the store.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mlforhpc.broker.broker import Broker
+from mlforhpc.broker.dispatcher import Dispatcher
+from mlforhpc.core.clock import Clock
+from mlforhpc.core.engine import Engine
+from mlforhpc.core.errors import StoreLocked, UsageError
+from mlforhpc.core.names import load
+from mlforhpc.core.trace import Trace
+from mlforhpc.store import FolderStore
+
+
+class Campaign:
+    """See the file's docstring.
+
+    Attributes:
+        folder: where trace and stores are.
+        broker: what scenarios use; its answers are kept in `store/`, its tasks charged to the learned method.
+        referee: a second view for measurement, kept in `referee/`.
+        trace: the events; subscribe for progress.
+    """
+
+    def __init__(self, folder: str | Path, *, engine: str | Engine = "processes", slots: int | None = None) -> None:
+        """Assemble everything.
+
+        Args:
+            folder: made if it is not there; one campaign at a time may hold it.
+            engine: a name, or an Engine.
+            slots: how many; None = what the engine finds.
+
+        Raises:
+            UsageError: the folder cannot be written, or slots < 1.
+            StoreLocked: another process holds the folder.
+        """
+        if slots is not None and slots < 1:
+            raise UsageError(f"slots must be at least 1, found {slots}.")
+        self.folder = Path(folder)
+        self._lock = _locked(self.folder)
+        self._started = time.process_time()
+        self.engine: Engine = load("engines", engine).create(slots=slots) if isinstance(engine, str) else engine
+        self.trace = Trace(self.folder / "events.jsonl", Clock())
+        self._stores = FolderStore.open(self.folder / "store"), FolderStore.open(self.folder / "referee")
+        self._dispatcher = Dispatcher(engine=self.engine, trace=self.trace)
+        self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned")
+        self.referee = Broker(self._dispatcher, store=self._stores[1], charge="measurement")
+
+    def __enter__(self) -> Campaign:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is pending, end every child, finish the stores; safe to call twice."""
+        self._dispatcher.close()
+        for store in self._stores:
+            store.close()
+        self._lock.close()
+
+
+def _locked(folder: Path) -> Any:
+    """The folder, made and held by this process until the file is closed (or the process ends)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(f"The folder '{folder}' cannot be written ({error.strerror}); choose another one.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StoreLocked(f"Another process is using the folder '{folder}'; wait for it, or choose another folder.") from None
+    os.set_inheritable(lock.fileno(), False)
+    return lock

@@ -1,0 +1,270 @@
+"""The trace: the append-only `events.jsonl` that every performance figure is a function of, and the one event bus.
+
+Lines are encoded into a buffer and reach the operating system (write(2), not fsync) at `flush`, which the broker
+calls before a future resolves. A writer that opens an existing file first ends a torn line with a newline; readers
+drop it. Subscribers get decoded events through a bounded queue each; one that lags catches up from the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from mlforhpc.core.clock import Clock
+from mlforhpc.core.events import (
+    ENCODER,
+    SCHEMA_VERSION,
+    Decision,
+    Event,
+    Finished,
+    Mark,
+    Opened,
+    Quality,
+    Started,
+    Submitted,
+    decode,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Decision",
+    "Event",
+    "Finished",
+    "Mark",
+    "Opened",
+    "Quality",
+    "Started",
+    "Submitted",
+    "Subscription",
+    "Trace",
+    "read",
+]
+
+_BUFFERED_EVENTS = 64
+_PAGE_BYTES = 1 << 18
+
+
+def read(path: Path | str) -> Iterator[Event]:
+    """The events of a file in order; torn lines and unknown kinds are dropped."""
+    with Path(path).open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n") and (event := decode(line)) is not None:
+                yield event
+
+
+class Trace:
+    """Writes one file, from any thread; made by whoever owns the run folder, written by the broker alone.
+
+    Attributes:
+        path: of the file.
+        clock: of its times.
+        resumed: the file had events in it when it was opened.
+        last_task: highest task number that the file held then.
+    """
+
+    def __init__(self, path: Path | str, clock: Clock) -> None:
+        self.path = Path(path)
+        self.clock = clock
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.resumed, self.last_task = _last_task(self.path)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._written_bytes = self._published_bytes = _end_torn_line(self._fd)
+        self._lock = threading.Lock()
+        self._buffer = bytearray()
+        self._events: list[Event] = []
+        self._subscriptions: tuple[Subscription, ...] = ()
+
+    def emit(self, event: Event) -> None:
+        """Put an event in the buffer; it reaches the file with the next `flush`, or with the 64th event."""
+        with self._lock:
+            self._append(event)
+            if len(self._events) >= _BUFFERED_EVENTS:
+                with contextlib.suppress(OSError):  # `flush` will say so
+                    self._flush()
+
+    def write(self, event: Event) -> None:
+        """Emit and flush."""
+        with self._lock:
+            self._append(event)
+            self._flush()
+
+    def flush(self) -> None:
+        """Return when everything emitted so far has reached the operating system.
+
+        Raises:
+            OSError: the disk is full, say; the lines stay in the buffer.
+        """
+        with self._lock:
+            self._flush()
+
+    def subscribe(self, maxsize: int = 10_000, *, from_start: bool = False) -> Subscription:
+        """A queue of the events from now on (or all of the file's); at most `maxsize` of them are held in memory."""
+        with self._lock:
+            self._flush()
+            subscription = Subscription(self, maxsize, behind=0 if from_start else None)
+            self._subscriptions = (*self._subscriptions, subscription)
+        return subscription
+
+    def close(self) -> None:
+        """Flush, end every subscription, release the file; closing twice is fine."""
+        with self._lock:
+            if self._fd < 0:
+                return
+            try:
+                self._flush()
+            finally:
+                for subscription in self._subscriptions:
+                    subscription._queue.put(None)
+                self._subscriptions = ()
+                os.close(self._fd)
+                self._fd = -1
+
+    def _append(self, event: Event) -> None:
+        ENCODER.encode_into(event, self._buffer, -1)
+        self._buffer += b"\n"
+        self._events.append(event)
+
+    def _flush(self) -> None:
+        if not self._events or self._fd < 0:
+            return
+        while self._buffer:  # a short write is finished
+            done = os.write(self._fd, self._buffer)
+            self._written_bytes += done
+            del self._buffer[:done]
+        events, self._events = self._events, []
+        if self._subscriptions:
+            events = [_as_read(event) if isinstance(event, Decision | Quality) else event for event in events]
+            for subscription in self._subscriptions:
+                subscription._publish(events, self._published_bytes)
+        self._published_bytes = self._written_bytes
+
+    def _drop(self, subscription: Subscription) -> None:
+        with self._lock:
+            self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+
+    def _end_for(self, subscription: Subscription, offset: int) -> int:
+        """Where the whole lines of the file end; a reader who is there gets the next ones through its queue."""
+        with self._lock:
+            if offset == self._published_bytes:
+                subscription._behind = None
+            return self._published_bytes
+
+
+class Subscription:
+    """A bounded queue of decoded events, for one reader thread; it holds up no task.
+
+    When more than `maxsize` events wait, the rest is not queued: the reader gets the same events from the file.
+    Iterating ends when the trace or the subscription is closed.
+    """
+
+    def __init__(self, trace: Trace, maxsize: int, *, behind: int | None) -> None:
+        self._trace = trace
+        self._maxsize = maxsize
+        self._queue: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
+        self._published = 0
+        self._taken = 0
+        self._behind = behind
+        self._ready: list[Event] = []
+        self.closed = False
+        if behind is not None:
+            self._queue.put([])
+
+    def get(self, timeout_s: float | None = None) -> Event | None:
+        """The next event; None after `timeout_s` without one, or when it is closed and all were read."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._ready:
+            if self._behind is not None and self._queue.empty():
+                self._ready = self._catch_up()[::-1]
+                continue
+            if self.closed and self._queue.empty():
+                return None
+            try:
+                events = self._queue.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return None
+            if events is None:
+                self.closed = True
+            else:
+                self._taken += len(events)
+                self._ready = events[::-1]
+        return self._ready.pop()
+
+    def drain(self) -> list[Event]:
+        """Every event that is there now, without waiting."""
+        events = []
+        while (event := self.get(timeout_s=0.0)) is not None:
+            events.append(event)
+        return events
+
+    def close(self) -> None:
+        """Get no more events."""
+        self._trace._drop(self)
+        self._queue.put(None)
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self.get()) is not None:
+            yield event
+
+    def _publish(self, events: list[Event], offset: int) -> None:
+        """Called by the trace, under its lock, with the file offset at which these events begin."""
+        if self._behind is not None:
+            return
+        if self._published - self._taken + len(events) > self._maxsize:
+            self._behind = offset
+            self._queue.put([])
+        else:
+            self._published += len(events)
+            self._queue.put(events)
+
+    def _catch_up(self) -> list[Event]:
+        """A page of the events that were not queued; rejoins the queue when there is no more."""
+        offset = self._behind or 0
+        size = min(_PAGE_BYTES, self._trace._end_for(self, offset) - offset)
+        if size == 0:
+            return []
+        with self._trace.path.open("rb") as file:
+            file.seek(offset)
+            page = file.read(size)
+            if not page.endswith(b"\n"):
+                page += file.readline()
+        self._behind = offset + len(page)
+        return [event for line in page.splitlines() if (event := decode(line)) is not None]
+
+
+def _as_read(event: Event) -> Event:
+    """The event as a reader of the file sees it: an array in a decision is then a list for everyone."""
+    return decode(ENCODER.encode(event)) or event
+
+
+class _TaskOnly(msgspec.Struct, gc=False):
+    """The one field that opening a file needs."""
+
+    task: int = 0
+
+
+def _last_task(path: Path) -> tuple[bool, int]:
+    decoder, resumed, last = msgspec.json.Decoder(_TaskOnly), False, 0
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                resumed = True
+                try:
+                    last = max(last, decoder.decode(line).task)
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    continue
+    return resumed, last
+
+
+def _end_torn_line(fd: int) -> int:
+    """Size of the file, after ending its last line with a newline."""
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        size += os.write(fd, b"\n")
+    return size

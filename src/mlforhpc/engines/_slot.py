@@ -1,0 +1,196 @@
+"""A slot: one child process in its own session and process group, its socket, its lifeline and its progress word.
+
+The progress word (8 bytes of shared memory) holds the number of the task that the child is at, so that a death is
+blamed on the right call of a batch. Nothing here waits or locks; the owner does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import mlforhpc
+from mlforhpc.core.clock import Clock
+from mlforhpc.core.task import Call
+from mlforhpc.engines._threads import environment
+from mlforhpc.engines._wire import REPORTS, Frames, Hello, Report, Run, frame
+
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from mlforhpc.engines._child import main; main()"
+_ROOT = str(Path(mlforhpc.__file__).parent.parent)
+_TASK = struct.Struct("<Q")
+_MOST_FUNCTIONS = 500
+_RECEIVE_BYTES = 1 << 18
+
+
+class Slot:
+    """One child process, to be started (and started again) with `spawn`.
+
+    Args:
+        name: in results and trace.
+        folder: for large results.
+        clock: the driver's.
+        log: file that gets the child's output; None = the driver's own output.
+    """
+
+    def __init__(self, name: str, folder: Path, clock: Clock, log: Path | None = None) -> None:
+        self.name = name
+        self._folder = folder
+        self._clock = clock
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self) -> None:
+        """Start the child; frames may be sent at once. Call it from a thread that lives as long as the child."""
+        self.socket, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        word = _shared_word()
+        self._progress = mmap.mmap(word, _TASK.size)
+        self.socket.setblocking(False)
+        fds = (theirs.fileno(), lifeline, word)
+        with contextlib.ExitStack() as stack:
+            stack.callback(theirs.close)
+            stack.callback(os.close, lifeline)
+            stack.callback(os.close, word)
+            log = stack.enter_context(self._log.open("ab")) if self._log else None
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, _ROOT, *map(str, fds)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=fds,
+                start_new_session=True,
+                env={**os.environ, **environment(1)},
+            )
+        self.pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+        self._frames = Frames()
+        self._known: set[str] = set()
+        self._out: deque[memoryview] = deque()
+        self._sys_path = list(sys.path)
+        self._post(frame(Hello(self._sys_path, self._clock.offset_ns, str(self._folder), self.name)))
+
+    @property
+    def alive(self) -> bool:
+        """Whether a child was started and not reaped yet."""
+        return self._process is not None
+
+    @property
+    def sent(self) -> bool:
+        """Whether nothing waits for `flush`."""
+        return not self._out
+
+    @property
+    def task(self) -> int:
+        """The task that the child is at, or was at last; 0 before the first."""
+        return int(_TASK.unpack_from(self._progress)[0])
+
+    def send(self, calls: Sequence[Call], *, cores: int, announce: bool) -> bool:
+        """Send calls to run in order; False if some of it must wait for `flush`."""
+        forget = len(self._known) > _MOST_FUNCTIONS
+        if forget:
+            self._known.clear()
+        new = {c.function.reference: c.function.pickled for c in calls if c.function.pickled and c.function.reference not in self._known}
+        self._known.update(new)
+        changed = list(sys.path) if sys.path != self._sys_path else None
+        self._sys_path = changed or self._sys_path
+        data = [(c.task, c.function.reference, c.arguments) for c in calls]
+        return self._post(frame(Run(data, cores, announce, forget, new, changed)))
+
+    def flush(self) -> bool:
+        """Send what is left; False if there is still some."""
+        try:
+            while self._out:
+                done = self.socket.send(self._out[0])
+                if done == len(self._out[0]):
+                    self._out.popleft()
+                else:
+                    self._out[0] = self._out[0][done:]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._out.clear()  # the child has died, which its owner hears from the selector
+        return True
+
+    def receive(self) -> tuple[list[Report], bool]:
+        """What has arrived, and whether the child has hung up."""
+        reports: list[Report] = []
+        while True:
+            try:
+                data = self.socket.recv(_RECEIVE_BYTES)
+            except BlockingIOError:
+                return reports, False
+            except OSError:
+                return reports, True
+            reports += [REPORTS.decode(body) for body in self._frames.feed(data)]
+            if not data:
+                return reports, True
+            if len(data) < _RECEIVE_BYTES:
+                return reports, False
+
+    def kill(self) -> None:
+        """End the child's whole process group now; `reap` follows."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def hang_up(self) -> None:
+        """Ask an idle child to end by itself."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def reap(self, grace_s: float = 0.0) -> str:
+        """Give the child `grace_s` to end, end what is left of its group, release everything; how it ended."""
+        process, self._process = self._process, None
+        if process is None:
+            return "was not running"
+        if grace_s > 0 and hasattr(os, "waitid"):
+            _await_exit(process.pid, grace_s)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # before wait(): until then nobody else can get this group's number
+        code = process.wait()
+        self.socket.close()
+        os.close(self._lifeline)
+        self._progress.close()
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+        return f"was ended by signal {_signal_name(-code)}" if code < 0 else f"ended by itself with exit code {code}"
+
+    def _post(self, data: bytes) -> bool:
+        self._out.append(memoryview(data))
+        return self.flush()
+
+
+def _shared_word() -> int:
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("mlforhpc-slot")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, _TASK.size)
+    return fd
+
+
+def _await_exit(pid: int, grace_s: float) -> None:
+    end = time.monotonic() + grace_s
+    while time.monotonic() < end:
+        with contextlib.suppress(ChildProcessError):
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+        time.sleep(0.005)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -1,0 +1,117 @@
+"""A worker for engines whose slots are not ours (`serial`, and the workers of existing systems): runs batches in this
+process, and isolated ones (a time limit, a binary that may crash) in one slot child of its own, started when needed."""
+
+from __future__ import annotations
+
+import selectors
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mlforhpc.core.clock import Clock
+from mlforhpc.core.record import Outcome
+from mlforhpc.core.task import Batch, Call, TaskResult
+from mlforhpc.engines._envelope import Envelope
+from mlforhpc.engines._slot import Slot
+from mlforhpc.engines._threads import Threads
+from mlforhpc.engines._wire import Began, Done, Marked
+
+
+class Worker:
+    """Runs one batch at a time.
+
+    Args:
+        slot: its name in the results.
+        clock: the driver's.
+        folder: for large results; the driver must be able to read it.
+        marked: gets (task, name, value) of every mark.
+    """
+
+    def __init__(self, slot: str, clock: Clock, folder: Path, marked: Callable[[int, str, float], None]) -> None:
+        self._name = slot
+        self._clock = clock
+        self._marked = marked
+        self._envelope = Envelope(slot, clock, folder, marked)
+        self._threads = Threads()
+        self._slot = Slot(slot, folder, clock)
+        self._lock = threading.Lock()
+        self._isolated_task = 0
+
+    def run(self, batch: Batch, started: Callable[[int, str], None] = lambda task, slot: None) -> list[TaskResult]:
+        """One result a call, in order; `started` hears of each call before it runs."""
+        results = []
+        for call in batch.calls:
+            started(call.task, self._name)
+            if batch.isolated:
+                results.append(self._isolated(call, batch))
+            else:
+                with self._threads.limited(batch.cores):
+                    results.append(self._envelope.run(call))
+        return results
+
+    def kill(self, task: int) -> bool:
+        """End an isolated call that runs, from another thread."""
+        with self._lock:
+            if task != self._isolated_task:
+                return False
+            self._slot.kill()
+            return True
+
+    def close(self) -> None:
+        """End the slot child."""
+        with self._lock:
+            if self._slot.alive:
+                self._slot.kill()
+                self._slot.reap()
+
+    def _isolated(self, call: Call, batch: Batch) -> TaskResult:
+        with self._lock:
+            if self._slot.alive and self._slot.receive()[1]:
+                self._slot.reap()  # it ended while idle: with the thread that had started it, say
+            if not self._slot.alive:
+                self._slot.spawn()
+            self._isolated_task = call.task
+        began_ns = self._clock.now_ns()
+        ended: TaskResult | Outcome = "lost"
+        try:
+            self._slot.send([call], cores=batch.cores, announce=batch.limit_s is not None)
+            ended, began_ns = self._await(call, batch.limit_s, began_ns)
+        finally:
+            with self._lock:
+                self._isolated_task = 0
+                how = "" if isinstance(ended, TaskResult) else self._bury()
+        if isinstance(ended, TaskResult):
+            return ended
+        sentence = f"The process of slot {self._name} {how} while it ran this task."
+        return TaskResult(call.task, ended, sentence, False, began_ns, self._clock.now_ns(), self._name, 0)
+
+    def _bury(self) -> str:
+        self._slot.kill()
+        return self._slot.reap()
+
+    def _await(self, call: Call, limit_s: float | None, began_ns: int) -> tuple[TaskResult | Outcome, int]:
+        """The result, or how it ended without one; and when it began."""
+        deadline_s: float | None = None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._slot.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            if self._slot.pidfd is not None:
+                selector.register(self._slot.pidfd, selectors.EVENT_READ)
+            while True:
+                ready = selector.select(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+                if self._slot.flush() and selector.get_key(self._slot.socket).events != selectors.EVENT_READ:
+                    selector.modify(self._slot.socket, selectors.EVENT_READ)
+                reports, hung_up = self._slot.receive()
+                for report in reports:
+                    match report:
+                        case Done([answer]) if answer.task == call.task:
+                            return answer.result(self._name), began_ns
+                        case Began(task, started_ns) if task == call.task and limit_s is not None:
+                            began_ns = started_ns
+                            deadline_s = (started_ns - self._clock.offset_ns) / 1e9 + limit_s
+                        case Marked(task, name, value):
+                            self._marked(task, name, value)
+                if hung_up or any(key.fd == self._slot.pidfd for key, _ in ready):
+                    return "lost", began_ns
+                if deadline_s is not None and time.monotonic() >= deadline_s:
+                    return "timed_out", began_ns

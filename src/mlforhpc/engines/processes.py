@@ -1,0 +1,322 @@
+"""Engine `processes`: slots of our own on this machine, one child process and one socket pair each.
+
+A thread of this engine hears from all children; calls are sent from whichever thread submits them. A kill takes one
+child's process group, and no other slot notices; a dead child costs the one call that it was at ("lost"), the rest of
+its batch is sent again to its successor. Children end with the driver, even after `kill -9`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mlforhpc.core.clock import Clock
+from mlforhpc.core.engine import Capabilities, Ref
+from mlforhpc.core.errors import MLforHPCError, Unplaceable, UsageError
+from mlforhpc.core.record import Outcome
+from mlforhpc.core.task import Batch, TaskResult
+from mlforhpc.engines._lanes import Job, Lane, Lanes
+from mlforhpc.engines._sharing import SharedFiles
+from mlforhpc.engines._slot import Slot
+from mlforhpc.engines._wire import Began, Done, Marked, Ready, Report
+
+_GRACE_S = 0.5
+
+
+def create(slots: int | None = None, *, folder: Path | None = None, log: Path | None = None, clock: Clock | None = None) -> Processes:
+    """Slots on this machine.
+
+    Args:
+        slots: how many; None = the cores that this process may use.
+        folder: where shared arrays and large results go; None = memory or the temporary folder.
+        log: file for what tasks print; None = the driver's output.
+        clock: of the trace.
+    """
+    count = _usable_cores() if slots is None else slots
+    if count < 1:
+        raise UsageError(f"Engine 'processes' needs at least one slot, found slots={count}.")
+    return Processes(count, folder, log, clock or Clock())
+
+
+class Processes:
+    """See the file's docstring. All state is guarded by one lock; futures are resolved and listeners told outside of it."""
+
+    name = "processes"
+    capabilities = Capabilities()
+
+    def __init__(self, slots: int, folder: Path | None, log: Path | None, clock: Clock) -> None:
+        self.slots = slots
+        self._clock = clock
+        self._files = SharedFiles(folder)
+        self._lanes = Lanes([Slot(str(i), self._files.path, clock, log) for i in range(slots)])
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
+        self._closing = False
+        self._started: Callable[[int, str], None] = lambda task, slot: None
+        self._marked: Callable[[int, str, float], None] = lambda task, name, value: None
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._serve, name="mlforhpc-processes", daemon=True)
+        self._thread.start()
+        atexit.register(self.shutdown)
+
+    def listen(self, started: Callable[[int, str], None], marked: Callable[[int, str, float], None]) -> None:
+        self._started, self._marked = started, marked
+
+    def submit(self, batch: Batch) -> Future[list[TaskResult]]:
+        if batch.cores > self.slots:
+            raise Unplaceable(f"A task asks for {batch.cores} cores; engine 'processes' has {self.slots} slots.")
+        job = Job(batch)
+        with self._lock:
+            if self._closing or batch.cores > self._lanes.usable:
+                job.end_rest("cancelled" if self._closing else "lost", "The engine has no slot for it any more.", self._clock.now_ns())
+                begun = None
+            else:
+                self._lanes.waiting.append(job)
+                begun = self._place()
+        if begun is None:
+            job.resolve()
+        else:
+            self._tell_started(begun)
+        return job.future
+
+    def share(self, array: NDArray[Any]) -> Ref:
+        return self._files.share(array)
+
+    def release(self, ref: Ref) -> None:
+        self._files.release(ref)
+
+    def kill(self, task: int) -> bool:
+        with self._lock:
+            for lane in self._lanes:
+                if lane.up and lane.verdict is None and lane.running() == task:
+                    self._end(lane, task, "lost")
+                    return True
+        return False
+
+    def warm_up(self, timeout_s: float) -> None:
+        with self._news:
+            ok = self._news.wait_for(lambda: any(x.broken for x in self._lanes) or all(x.ready for x in self._lanes), timeout_s)
+            ready = sum(lane.ready for lane in self._lanes)
+        if ready < self.slots:
+            why = f"not within {timeout_s:g} s" if not ok else "their processes end while starting"
+            raise MLforHPCError(f"Engine 'processes' started {ready} of {self.slots} slots ({why}); see what they printed.")
+
+    def shutdown(self) -> None:
+        with self._lock:
+            self._closing = True
+        self._wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        atexit.unregister(self.shutdown)
+
+    # ---- below, everything runs in the engine's thread, except _place, _end, _wake and _tell_started
+
+    def _serve(self) -> None:
+        try:
+            for lane in self._lanes:
+                self._start(lane)
+            while not self._closing:
+                self._turn()
+        finally:  # whatever happens, every future resolves and no process stays
+            self._close()
+
+    def _turn(self) -> None:
+        with self._lock:
+            timeout = self._lanes.next_deadline_s()
+        for key, mask in self._selector.select(timeout):
+            if key.data is None:
+                self._woken.recv(4096)
+            else:
+                self._attend(key.data, key.fd, mask)
+        self._enforce_limits()
+        self._watch_unsent()
+
+    def _start(self, lane: Lane) -> None:
+        """Start the lane's child, outside the lock: it takes milliseconds that no other slot should feel."""
+        try:
+            lane.slot.spawn()
+        except OSError as error:
+            lane.failures = 99
+            self._give_up(lane, f"A slot's process cannot be started: {error}.")
+            return
+        self._selector.register(lane.slot.socket, selectors.EVENT_READ, lane)
+        if lane.slot.pidfd is not None:
+            self._selector.register(lane.slot.pidfd, selectors.EVENT_READ, lane)
+        with self._lock:
+            lane.up = True
+            for job in lane.jobs:
+                lane.send(job)
+            begun = self._place()
+        self._tell_started(begun)
+
+    def _attend(self, lane: Lane, fd: int, mask: int) -> None:
+        """Hear what a child says, or that it has died."""
+        if not lane.slot.alive:
+            return  # buried by an earlier event of the same round
+        if mask & selectors.EVENT_WRITE:
+            with self._lock:
+                lane.slot.flush()
+        if mask & selectors.EVENT_READ:
+            reports, hung_up = lane.slot.receive()
+            self._hear(lane, reports)
+            if hung_up or fd == lane.slot.pidfd:
+                self._bury(lane)
+
+    def _hear(self, lane: Lane, reports: list[Report]) -> None:
+        completed: list[Job] = []
+        begun: list[tuple[int, str]] = []
+        with self._lock:
+            for report in reports:
+                match report:
+                    case Done(answers):
+                        lane.failures = 0
+                        completed += [job for answer in answers if (job := lane.take(answer.result(lane.slot.name))) is not None]
+                    case Began(task, started_ns):
+                        self._set_deadline(lane, task, started_ns)
+                    case Ready():
+                        lane.ready = True
+                        self._news.notify_all()
+            for job in completed:
+                self._lanes.leave(job)
+            if completed:
+                begun += [(next(iter(job.open)), lane.slot.name) for job in lane.jobs]
+                begun += self._place()
+        for report in reports:
+            if isinstance(report, Marked):
+                self._marked(report.task, report.name, report.value)
+        self._tell_started(begun)
+        for job in completed:
+            job.resolve()
+
+    def _set_deadline(self, lane: Lane, task: int, started_ns: int) -> None:
+        if lane.jobs and lane.jobs[0].batch.limit_s is not None:
+            lane.jobs[0].began_ns = started_ns
+            lane.deadline_s = (started_ns - self._clock.offset_ns) / 1e9 + lane.jobs[0].batch.limit_s
+
+    def _enforce_limits(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            for lane in self._lanes:
+                if lane.deadline_s is not None and lane.deadline_s <= now and lane.verdict is None:
+                    self._end(lane, lane.running(), "timed_out")
+
+    def _end(self, lane: Lane, task: int | None, outcome: Outcome) -> None:
+        """Kill a lane's child; the selector then hears of its death."""
+        lane.deadline_s = None
+        lane.verdict = (task or 0, outcome)
+        lane.slot.kill()
+
+    def _bury(self, lane: Lane) -> None:
+        """Clear up after a dead child, blame the call that it was at, and start its successor with the rest."""
+        self._hear(lane, lane.slot.receive()[0])
+        with self._lock:
+            lane.up = lane.ready = False
+            task, outcome = lane.verdict or (lane.begun(), "lost")
+            self._selector.unregister(lane.slot.socket)
+            if lane.slot.pidfd is not None:
+                self._selector.unregister(lane.slot.pidfd)
+            how = lane.slot.reap()
+            completed = self._blame(lane, task, outcome, how) if task else None
+            lane.failures += 0 if task else 1
+            lane.verdict = lane.deadline_s = None
+        if completed is not None:
+            completed.resolve()
+        if lane.broken:
+            self._give_up(lane, f"The process of slot {lane.slot.name} {how}, {lane.failures} times in a row, without any task at fault.")
+        elif not self._closing:
+            self._start(lane)
+
+    def _blame(self, lane: Lane, task: int, outcome: Outcome, how: str) -> Job | None:
+        job = next((job for job in lane.jobs if task in job.open), None)
+        if job is None:
+            return None  # its result arrived after all
+        now = self._clock.now_ns()
+        sentence = f"The process of slot {lane.slot.name} {how} while it ran this task."
+        completed = lane.take(TaskResult(task, outcome, sentence, False, job.began_ns or now, now, lane.slot.name, 0))
+        if completed is not None:
+            self._lanes.leave(completed)
+        return completed
+
+    def _give_up(self, lane: Lane, sentence: str) -> None:
+        """Let a lane go whose child cannot be kept alive; what fits into no other is lost."""
+        with self._lock:
+            jobs = list(lane.jobs)
+            lane.jobs.clear()
+            jobs += self._lanes.hopeless()
+            for job in jobs:
+                self._lanes.leave(job)
+                job.end_rest("lost", sentence, self._clock.now_ns())
+            self._news.notify_all()
+        for job in jobs:
+            job.resolve()
+
+    def _place(self) -> list[tuple[int, str]]:
+        """Send what fits, under the lock; the tasks that begin at once."""
+        begun = []
+        for lane, job, at_once in self._lanes.place():
+            job.began_ns = self._clock.now_ns()
+            if not lane.send(job):
+                self._wake()
+            if at_once:
+                begun.append((job.batch.calls[0].task, lane.slot.name))
+        return begun
+
+    def _tell_started(self, begun: list[tuple[int, str]]) -> None:
+        for task, slot in begun:
+            self._started(task, slot)
+
+    def _watch_unsent(self) -> None:
+        """Have the selector say when a child whose socket was full can take more."""
+        with self._lock:
+            for lane in self._lanes:
+                if lane.up:
+                    events = selectors.EVENT_READ if lane.slot.sent else selectors.EVENT_READ | selectors.EVENT_WRITE
+                    if self._selector.get_key(lane.slot.socket).events != events:
+                        self._selector.modify(lane.slot.socket, events, lane)
+
+    def _wake(self) -> None:
+        try:
+            self._waker.send(b"w")
+        except OSError:
+            return  # full: it will wake anyway; closed: it has ended
+
+    def _close(self) -> None:
+        """End every child: the idle ones by themselves, the busy ones at once."""
+        with self._lock:
+            self._closing = True
+            jobs = [*(job for lane in self._lanes for job in lane.jobs), *self._lanes.waiting]
+            self._lanes.waiting.clear()
+            for lane in self._lanes:
+                lane.up = False
+                if lane.slot.alive:
+                    lane.slot.hang_up() if lane.ready and not lane.jobs else lane.slot.kill()
+            end = time.monotonic() + _GRACE_S
+            for lane in self._lanes:
+                lane.slot.reap(max(0.001, end - time.monotonic()))
+                lane.jobs.clear()
+            for job in jobs:
+                job.end_rest("cancelled", "The engine was shut down.", self._clock.now_ns())
+            self._news.notify_all()
+        self._selector.close()
+        self._waker.close()
+        self._woken.close()
+        self._files.remove()
+        for job in jobs:
+            job.resolve()
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,171 @@
+"""The model behind the surrogate: principal components, a Gaussian process for each, a model of the stated errors.
+
+    mean_b(x)     = centre_b + sum_k vector_kb deviation_k mean_k(x)
+    variance_b(x) = rest_b   + sum_k vector_kb^2 deviation_k^2 variance_k(x)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from mlforhpc.core.seeds import derive
+from mlforhpc.core.space import FloatArray
+from mlforhpc.learners._kernel import matern52, squared_distances
+from mlforhpc.learners._noise import fit_noise, predict_noise
+from mlforhpc.learners._pca import fit_basis
+from mlforhpc.learners._process import Process, fit_process, trend_basis
+from mlforhpc.learners._table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to fit; None chooses from the data."""
+
+    components: int | None = None
+    linear: bool | None = None
+    starts: int = 2
+
+
+class Moments(NamedTuple):
+    """Of n points: mean (n, m), model variance (n, m), variance of a run's noise (n, m), variance ratio (n,)."""
+
+    mean: FloatArray
+    variance: FloatArray
+    noise: FloatArray
+    reach: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Plain arrays: k components, n runs, d inputs, p trend terms, m columns, f noise features.
+
+    Attributes:
+        centre, rest: (m,), scaled as in the table; with `squares` (k, m) and `vectors` (k, m) times the deviations.
+        inputs: u over the lengths (k, n, d).
+        lengths: (k, d).
+        variance, nugget, noise_scale: (k,).
+        trend: (k, p).
+        weights: (k, n).
+        whiten: (k, n + p, n).
+        trend_whiten: (k, p, p).
+        share: of each component in the variance (k,).
+        noise: coefficients of log se^2 (f, m); (0, m) if nothing is stated.
+        unstated: nugget by column where no errors are stated, else 0 (m,).
+        misfit: nugget by column where errors are stated: part of the model's variance (m,).
+        fidelity: that of the run which an interval is for, (): the median of the training runs'.
+        farthest: largest variance ratio that a training point had when it was left out, ().
+        scale: (m,).
+    """
+
+    centre: FloatArray
+    rest: FloatArray
+    vectors: FloatArray
+    squares: FloatArray
+    inputs: FloatArray
+    lengths: FloatArray
+    variance: FloatArray
+    nugget: FloatArray
+    noise_scale: FloatArray
+    trend: FloatArray
+    weights: FloatArray
+    whiten: FloatArray
+    trend_whiten: FloatArray
+    share: FloatArray
+    noise: FloatArray
+    unstated: FloatArray
+    misfit: FloatArray
+    fidelity: FloatArray
+    farthest: FloatArray
+    scale: FloatArray
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """Name -> array, as saved."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def moments(self, u: FloatArray) -> Moments:
+        """Moments at u (n, d), in scaled units; made for chunks that stay in the cache."""
+        scores, variances = self._scores(u)  # (k, n) each
+        mean = scores.T @ self.vectors
+        mean += self.centre
+        variance = variances.T @ self.squares
+        variance += self.rest
+        variance += self.misfit
+        if len(self.noise):
+            noise = predict_noise(u, self.noise)
+            noise /= self.fidelity
+            noise += self.unstated
+        else:
+            noise = np.broadcast_to(self.unstated, mean.shape)
+        return Moments(mean, variance, noise, self.share @ (variances / self.variance[:, None]))
+
+    def _scores(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of every component's process at u: (k, n), (k, n)."""
+        scaled = u[None] / self.lengths[:, None]  # (k, n, d)
+        cross = matern52(squared_distances(self.inputs, scaled))  # (k, runs, n)
+        cross *= self.variance[:, None, None]
+        h = trend_basis(u, self.trend.shape[1] > 1).T  # (p, n)
+        mean = np.matmul(self.weights[:, None, :], cross)[:, 0] + self.trend @ h
+        white = np.matmul(self.whiten, cross)  # (k, runs + p, n)
+        runs = self.weights.shape[1]
+        white[:, runs:] += np.matmul(self.trend_whiten, h)
+        white *= white
+        variance = self.variance[:, None] - white[:, :runs].sum(axis=1)
+        np.maximum(variance, 0.0, out=variance)
+        variance += white[:, runs:].sum(axis=1)
+        return mean, variance
+
+
+def fit_model(table: Table, options: Options, seed: int) -> Model:
+    """Fit everything that a table decides: basis, mean functions, hyperparameters, noise."""
+    basis = fit_basis(table, options.components)
+    scores, noise = basis.scores(table.y), basis.score_noise(table.se2)
+    candidates = [c for c in ((False, True) if options.linear is None else (options.linear,)) if not c or len(table.u) > 2 * table.u.shape[1] + 2]
+    fits = [_fit_processes(table.u, scores, noise, linear=c, starts=options.starts, seed=seed) for c in candidates or [False]]
+    processes = max(fits, key=lambda ps: sum(p.log_density for p in ps))
+    return _assemble(table, basis.centre, basis.rest, basis.vectors * basis.deviations[:, None], processes)
+
+
+def _fit_processes(u: FloatArray, scores: FloatArray, noise: FloatArray, *, linear: bool, starts: int, seed: int) -> list[Process]:
+    return [
+        fit_process(u, scores[:, k], noise[:, k], linear=linear, rng=np.random.default_rng(derive(seed, "process", k)), starts=starts)
+        for k in range(scores.shape[1])
+    ]
+
+
+def _assemble(table: Table, centre: FloatArray, rest: FloatArray, vectors: FloatArray, processes: list[Process]) -> Model:
+    (n, d), k = table.u.shape, len(processes)
+    p = len(processes[0].trend) if processes else 1
+
+    def stacked(name: str, shape: tuple[int, ...]) -> FloatArray:
+        return np.array([getattr(process, name) for process in processes], dtype=float).reshape(k, *shape)
+
+    lengths, variance, nugget = stacked("lengths", (d,)), stacked("variance", ()), stacked("nugget", ())
+    squares = vectors**2
+    share = squares.sum(axis=1) / max(float(squares.sum()), 1e-300)
+    left_out = share @ (stacked("left_out", (n,)) / variance[:, None])  # (n,)
+    by_nugget = nugget @ squares
+    return Model(
+        centre=centre,
+        rest=rest,
+        vectors=vectors,
+        squares=squares,
+        inputs=table.u[None] / lengths[:, None],
+        lengths=lengths,
+        variance=variance,
+        nugget=nugget,
+        noise_scale=stacked("noise_scale", ()),
+        trend=stacked("trend", (p,)),
+        weights=stacked("weights", (n,)),
+        whiten=stacked("whiten", (n + p, n)),
+        trend_whiten=stacked("trend_whiten", (p, p)),
+        share=share,
+        noise=fit_noise(table.u, table.se2, table.fidelity) if table.stated.any() else np.zeros((0, len(centre))),
+        unstated=np.where(table.stated, 0.0, by_nugget),
+        misfit=np.where(table.stated, by_nugget, 0.0),
+        fidelity=np.array(np.median(table.fidelity)),
+        farthest=np.array(left_out.max() if k else np.inf),
+        scale=table.scale,
+    )

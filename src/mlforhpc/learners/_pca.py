@@ -1,0 +1,75 @@
+"""Principal components of the outputs: y = centre + sum_k score_k deviation_k vector_k + what was cut off.
+
+All arrays share one basis, as their errors do; every number (output of shape ()) has a component of its own. What is
+cut off enters the interval as a variance by column.
+
+Higdon, Gattiker, Williams & Rightley, Computer Model Calibration Using High-Dimensional Output, JASA 103, 2008.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlforhpc.core.space import FloatArray
+from mlforhpc.learners._table import Table
+
+MOST = 12
+"""Components of the shared basis, at most."""
+KEPT = 1.0 - 1e-6
+"""Share of the variance after which nothing more is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """Attributes: centre (m,), vectors of unit length (k, m), deviations of the scores (k,), variance cut off (m,)."""
+
+    centre: FloatArray
+    vectors: FloatArray
+    deviations: FloatArray
+    rest: FloatArray
+
+    def scores(self, y: FloatArray) -> FloatArray:
+        """Standardised scores (n, k) of outputs (n, m)."""
+        return np.asarray((y - self.centre) @ self.vectors.T / self.deviations)
+
+    def score_noise(self, se2: FloatArray) -> FloatArray:
+        """Variances of the scores (n, k) if the columns' errors (n, m) were independent."""
+        return np.asarray(se2 @ (self.vectors**2).T / self.deviations**2)
+
+
+def fit_basis(table: Table, components: int | None) -> Basis:
+    """The basis of a table: `components` of the arrays, or as many as stand out of their noise."""
+    centre = table.y.mean(axis=0)
+    residual = table.y - centre  # (n, m)
+    size = np.array([b - a for a, b in table.blocks])
+    arrays = np.repeat(size > 1, size)  # (m,)
+    vectors = [np.eye(1, len(centre), a) for a, b in table.blocks if b - a == 1]
+    if arrays.any():
+        shared = np.zeros((min(residual.shape), len(centre)))
+        found = principal(residual[:, arrays], table.se2[:, arrays], components)  # (k, arrays)
+        shared = np.zeros((len(found), len(centre)))
+        shared[:, arrays] = found
+        vectors.append(shared)
+    basis = np.vstack(vectors)
+    scores = residual @ basis.T
+    deviations = np.sqrt(np.sum(scores**2, axis=0) / (len(residual) - 1))
+    moves = deviations > 1e-13 * np.sqrt(np.mean(table.y**2) + 1e-300)
+    basis, scores = basis[moves], scores[:, moves]
+    cut = residual - scores @ basis
+    freedom = max(len(residual) - 1 - len(basis), 1)
+    rest = np.maximum(np.sum(cut**2 - table.se2 * freedom / len(residual), axis=0) / freedom, 0.0)
+    return Basis(centre=centre, vectors=basis, deviations=deviations[moves], rest=np.where(arrays, rest, 0.0))
+
+
+def principal(residual: FloatArray, se2: FloatArray, components: int | None) -> FloatArray:
+    """Principal directions (k, m) of centred outputs (n, m), by falling variance."""
+    _, singular, vectors = np.linalg.svd(residual, full_matrices=False)
+    variance = singular**2 / (len(residual) - 1)
+    if components is None:
+        noise = np.mean(se2, axis=0) @ (vectors**2).T  # (k,)
+        before = np.concatenate([[0.0], np.cumsum(variance)[:-1]]) / max(float(variance.sum()), 1e-300)
+        stands_out = np.cumprod((variance > 2.0 * noise) & (before < KEPT))
+        components = min(max(int(stands_out.sum()), 1), MOST)
+    return np.asarray(vectors[: min(components, len(residual) - 1)])

@@ -1,0 +1,134 @@
+"""One Gaussian process: y(u) = h(u)' b + z(u) + noise, hyperparameters by penalised restricted likelihood.
+
+Prediction at u, with K = L L', G = L^-1 H, G' G = R R' and w = L^-1 k(u):
+    mean      h' b + k' K^-1 (y - H b)
+    variance  s2 - |w|^2 + |R^-1 (h - G' w)|^2
+Santner, Williams & Notz, The Design and Analysis of Computer Experiments, 2018, chapter 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.optimize import minimize
+
+from mlforhpc.core.space import FloatArray
+from mlforhpc.learners._kernel import Singular, cholesky, matern52, restricted_likelihood, squared_distances
+
+FLOOR = 1e-10
+"""Smallest nugget, relative to the variance of y."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A fitted process for standardised y; p = 1 (constant mean) or d + 1 (linear mean).
+
+    Attributes:
+        lengths: (d,).
+        variance: s2 of the process.
+        noise_scale: t, by which stated noise variances are multiplied.
+        nugget: g, noise that was not stated.
+        trend: b (p,).
+        weights: K^-1 (y - H b), (n,).
+        whiten: L^-1 over -R^-1 G' L^-1, (n + p, n): both terms of the variance in one product.
+        trend_whiten: R^-1 (p, p).
+        left_out: variance of z at each training point when it is left out (n,).
+        log_density: sum over rows of the log density of each when it is left out, hyperparameters kept.
+    """
+
+    lengths: FloatArray
+    variance: float
+    noise_scale: float
+    nugget: float
+    trend: FloatArray
+    weights: FloatArray
+    whiten: FloatArray
+    trend_whiten: FloatArray
+    left_out: FloatArray
+    log_density: float
+
+
+def trend_basis(u: FloatArray, linear: bool) -> FloatArray:
+    """h(u): 1, or 1 and the centred inputs, (n, p)."""
+    one = np.ones((len(u), 1))
+    return np.hstack([one, 2.0 * u - 1.0]) if linear else one
+
+
+def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, linear: bool, rng: np.random.Generator, starts: int) -> Process:
+    """Fit to standardised y (n,) at u (n, d) with stated noise variances v (n,)."""
+    h = trend_basis(u, linear)
+    theta = hyperparameters(u, y, v, h, rng=rng, starts=starts)
+    return condition(theta, u, y, v, h)
+
+
+def hyperparameters(
+    u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray, *, rng: np.random.Generator, starts: int
+) -> FloatArray:
+    """The best theta (d + 3,) of a few starts: one at the prior's centre, the others around it."""
+    d = u.shape[1]
+    centre, width = prior(d)
+    bounds = [(np.log(0.01), np.log(200.0))] * d + [(np.log(1e-4), np.log(1e4)), (np.log(1e-2), np.log(1e2)), (np.log(FLOOR), np.log(4.0))]
+
+    def objective(theta: FloatArray) -> tuple[float, FloatArray]:
+        z = (theta - centre) / width
+        try:
+            value, gradient = restricted_likelihood(theta, u, y, v, h)
+        except Singular:
+            return 1e25, np.zeros_like(theta)
+        return value + 0.5 * float(z @ z), gradient + z / width
+
+    best, best_value = centre, np.inf
+    for i in range(starts):
+        start = centre.copy()
+        if i:
+            start[:d] += rng.uniform(-1.5, 1.5, size=d)
+            start[-1] += rng.uniform(-4.0, 4.0)
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 150, "ftol": 1e-7})
+        if found.fun < best_value:
+            best, best_value = found.x, found.fun
+    return np.asarray(best)
+
+
+def prior(d: int) -> tuple[FloatArray, FloatArray]:
+    """Centre and width of the normal penalty on theta; lengths grow with sqrt(d), as distances in the cube do.
+
+    Hvarfner, Hellsten & Nardi, Vanilla Bayesian Optimization Performs Great in High Dimensions, 2024.
+    """
+    centre = np.array([np.log(2.0) + 0.5 * np.log(d)] * d + [0.0, 0.0, np.log(1e-8)])
+    width = np.array([3.0] * d + [4.0, 1.0, 8.0])
+    return centre, width
+
+
+def condition(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray) -> Process:
+    """The process given its hyperparameters."""
+    d, n = u.shape[1], len(u)
+    lengths, (s2, t, g) = np.exp(theta[:d]), np.exp(theta[d:])
+    k = s2 * matern52(squared_distances(u / lengths, u / lengths))
+    noise = t * v + g
+    k[np.diag_indices(n)] = s2 + noise
+    factor = cholesky(k)
+    whiten = solve_triangular(factor, np.eye(n), lower=True)
+    h_white = whiten @ h  # G (n, p)
+    r = cholesky(h_white.T @ h_white)
+    r_inverse = solve_triangular(r, np.eye(h.shape[1]), lower=True)
+    trend_rows = r_inverse @ h_white.T @ whiten  # R^-1 G' L^-1 (p, n)
+    p_matrix = whiten.T @ whiten - trend_rows.T @ trend_rows
+    trend = r_inverse.T @ (r_inverse @ (h_white.T @ (whiten @ y)))
+    residual = y - h @ trend
+    weights = p_matrix @ y
+    diagonal = np.maximum(np.diagonal(p_matrix), 1e-300)
+    error = weights / diagonal  # y_i less its mean from the others
+    return Process(
+        lengths=lengths,
+        variance=float(s2),
+        noise_scale=float(t),
+        nugget=float(g),
+        trend=trend,
+        weights=whiten.T @ (whiten @ residual),
+        whiten=np.vstack([whiten, -trend_rows]),
+        trend_whiten=r_inverse,
+        left_out=np.maximum(1.0 / diagonal - noise, 0.0),
+        log_density=float(-0.5 * np.sum(np.log(2 * np.pi / diagonal) + error**2 * diagonal)),
+    )

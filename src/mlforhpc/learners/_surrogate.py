@@ -1,0 +1,127 @@
+"""The fitted Gaussian process as a Surrogate: answers in physical units, in chunks that stay in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.learner import Prediction
+from mlforhpc.core.simulation import Output
+from mlforhpc.core.space import FloatArray, Space
+from mlforhpc.learners._calibration import Calibration
+from mlforhpc.learners._model import Model
+from mlforhpc.learners._saved import SCHEMA_VERSION, content_hash, output_from_json, output_to_json, space_from_json, space_to_json, write
+from mlforhpc.learners._table import column_blocks
+
+NAME = "gaussian_process"
+CHUNK_BYTES = 400_000
+"""What the covariances of one chunk may take: about a quarter of a core's L2 cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GaussianProcessSurrogate:
+    """See `mlforhpc.core.learner.Surrogate`; made by the learner or by `load`."""
+
+    space: Space
+    outputs: tuple[Output, ...]
+    card: Mapping[str, str | float]
+    model: Model
+    calibration: Calibration
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", content_hash(self._metadata(), self._arrays())[:12])
+
+    def predict(
+        self,
+        x: FloatArray,
+        *,
+        coverage: float = 0.9,
+        of: Literal["run", "mean"] = "run",
+        joint: bool = False,
+        se: Mapping[str, FloatArray] | None = None,
+    ) -> Prediction:
+        """Mean and interval; a run is one of the training runs' median fidelity, its standard error predicted.
+
+        Args:
+            x: points in physical units (n, d).
+            coverage: of the interval, in (0, 1).
+            of: "run" (model and run noise) or "mean" (model alone, scaled by the same calibration).
+            joint: whether the interval is to hold for each whole output array at once.
+            se: standard errors that the runs to be covered stated themselves, output name -> (n, *shape).
+        """
+        if not 0.0 < coverage < 1.0:
+            raise UsageError(f"Coverage must lie between 0 and 1 (say 0.9), found {coverage}.")
+        if of not in ("run", "mean"):
+            raise UsageError(f"An interval is of a 'run' or of the 'mean', found '{of}'.")
+        u = self.space.encode(self.space.check(x))  # (n, d)
+        n = len(u)
+        blocks = column_blocks(self.outputs)
+        flat = [np.empty((3, n, b - a)) for a, b in blocks]
+        inside = np.empty(n, dtype=bool)
+        widths = np.array([b - a for a, b in blocks])
+        factor = np.repeat(self.calibration.factors(coverage, joint), widths) * self.model.scale  # (m,)
+        given = None if se is None else self._given(se, n)
+        step = max(16, CHUNK_BYTES // (8 * max(self.model.weights.size, 1)))
+        for i in range(0, n, step):
+            rows = slice(i, i + step)
+            mean, variance, noise, reach = self.model.moments(u[rows])
+            inside[rows] = reach <= self.model.farthest
+            if of == "run":
+                variance += noise if given is None else given[rows]
+            half = np.sqrt(variance, out=variance)
+            half *= factor
+            mean *= self.model.scale
+            for (a, b), out in zip(blocks, flat, strict=True):
+                out[0, rows] = mean[:, a:b]
+                np.subtract(mean[:, a:b], half[:, a:b], out=out[1, rows])
+                np.add(mean[:, a:b], half[:, a:b], out=out[2, rows])
+        named = [
+            {o.name: values[part].reshape(n, *o.shape) for o, values in zip(self.outputs, flat, strict=True)} for part in range(3)
+        ]
+        return Prediction(mean=named[0], lower=named[1], upper=named[2], inside=inside, coverage=coverage, of=of, joint=joint)
+
+    def _given(self, se: Mapping[str, FloatArray], n: int) -> FloatArray:
+        """Squared standard errors in scaled units (n, m); an output left out keeps its nugget."""
+        columns = []
+        for output, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True):
+            if output.name not in se:
+                columns.append(np.tile(self.model.unstated[a:b], (n, 1)))
+                continue
+            stated = np.asarray(se[output.name], dtype=float)
+            if stated.shape != (n, *output.shape):
+                raise UsageError(f"Standard errors of '{output.name}' must have shape {(n, *output.shape)}, found {stated.shape}.")
+            columns.append((stated.reshape(n, -1) / self.model.scale[a:b]) ** 2)
+        return np.hstack(columns)
+
+    def save(self, path: Path) -> None:
+        write(path, self._metadata(), self._arrays())
+
+    def _metadata(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "learner": NAME,
+            "space": space_to_json(self.space),
+            "outputs": [output_to_json(o) for o in self.outputs],
+            "card": dict(self.card),
+        }
+
+    def _arrays(self) -> dict[str, FloatArray]:
+        return {**self.model.arrays(), "pointwise_scores": self.calibration.pointwise, "joint_scores": self.calibration.joint}
+
+
+def from_saved(metadata: dict[str, Any], arrays: dict[str, FloatArray]) -> GaussianProcessSurrogate:
+    """The surrogate that `_metadata` and `_arrays` describe."""
+    calibration = Calibration(pointwise=arrays.pop("pointwise_scores"), joint=arrays.pop("joint_scores"))
+    return GaussianProcessSurrogate(
+        space=space_from_json(metadata["space"]),
+        outputs=tuple(output_from_json(row) for row in metadata["outputs"]),
+        card=metadata["card"],
+        model=Model(**arrays),
+        calibration=calibration,
+    )

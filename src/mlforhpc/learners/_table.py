@@ -1,0 +1,97 @@
+"""A dataset as plain arrays, which is what travels to the tasks: inputs in the unit cube, outputs side by side.
+
+Columns are the outputs' elements in order (m of them), each output divided by one number, its scale over all runs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.learner import Dataset
+from mlforhpc.core.simulation import Output
+from mlforhpc.core.space import FloatArray
+
+TINY = 1e-300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Runs that ended well.
+
+    Attributes:
+        u: inputs in the unit cube (n, d).
+        y: scaled outputs (n, m).
+        se2: squared standard errors of y at fidelity `fidelity` (n, m); zeros where none are stated.
+        stated: which columns state standard errors (m,).
+        fidelity: (n,).
+        scale: what each column was divided by (m,).
+        blocks: columns of each output, as (first, behind the last).
+    """
+
+    u: FloatArray
+    y: FloatArray
+    se2: FloatArray
+    stated: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    fidelity: FloatArray
+    scale: FloatArray
+    blocks: tuple[tuple[int, int], ...]
+
+    def rows(self, index: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> Table:
+        """The table of some rows."""
+        return Table(
+            u=self.u[index],
+            y=self.y[index],
+            se2=self.se2[index],
+            stated=self.stated,
+            fidelity=self.fidelity[index],
+            scale=self.scale,
+            blocks=self.blocks,
+        )
+
+
+def tabulate(data: Dataset) -> Table:
+    """The usable rows of a dataset: outcome `ok`, every output finite."""
+    ok = data.ok.copy()
+    for output in data.outputs:
+        ok &= np.isfinite(data.y[output.name]).reshape(len(data), -1).all(axis=1)
+    if ok.sum() < 2:
+        raise UsageError(f"A Gaussian process needs at least 2 runs that ended with 'ok', found {int(ok.sum())} of {len(data)}.")
+    kept = data.rows(np.flatnonzero(ok))
+    values, errors, stated, scales = [], [], [], []
+    for output in data.outputs:
+        y = np.asarray(kept.y[output.name], dtype=float).reshape(len(kept), -1)  # (n, size)
+        scale = typical_scale(output, y)
+        se = kept.y_se.get(output.name)
+        values.append(y / scale)
+        errors.append(np.zeros_like(y) if se is None else (np.nan_to_num(se.reshape(y.shape)) / scale) ** 2)
+        stated.append(np.full(y.shape[1], se is not None))
+        scales.append(np.full(y.shape[1], scale))
+    return Table(
+        u=data.space.encode(kept.x),
+        y=np.hstack(values),
+        se2=np.hstack(errors),
+        stated=np.concatenate(stated),
+        fidelity=np.asarray(kept.fidelity, dtype=float),
+        scale=np.concatenate(scales),
+        blocks=column_blocks(data.outputs),
+    )
+
+
+def column_blocks(outputs: tuple[Output, ...]) -> tuple[tuple[int, int], ...]:
+    """Columns of each output in the table."""
+    ends = np.cumsum([0, *(math.prod(o.shape) for o in outputs)]).tolist()
+    return tuple(zip(ends[:-1], ends[1:], strict=True))
+
+
+def typical_scale(output: Output, y: FloatArray) -> float:
+    """One number for an output's size over all runs, from what its errors are relative to."""
+    if isinstance(output.scale, str):
+        found = abs(float(np.mean(y))) if output.scale == "mean" else float(np.sqrt(np.mean(y**2)))
+    else:
+        found = float(output.scale)
+    found = max(found, output.scale_floor)
+    return found if found > TINY and math.isfinite(found) else 1.0

@@ -1,0 +1,144 @@
+"""Gaussian process surrogate: Matern-5/2, profiles through principal components, intervals calibrated on refitted folds.
+
+The default for few to a few thousand runs. Noise comes from the standard errors that the simulation states, and a
+fitted nugget; what it learns of profiles and fields are the scores of their principal components. Float64, NumPy and
+SciPy, analytic gradients, one BLAS thread, so that a task on any engine gives the same digits.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.learner import Dataset
+from mlforhpc.core.seeds import derive
+from mlforhpc.core.space import FloatArray
+from mlforhpc.learners._calibration import Calibration, calibrate, standardised_errors, uncalibrated
+from mlforhpc.learners._model import Model, Moments, Options, fit_model
+from mlforhpc.learners._saved import read
+from mlforhpc.learners._surrogate import NAME, GaussianProcessSurrogate, from_saved
+from mlforhpc.learners._table import Table, tabulate
+
+if TYPE_CHECKING:
+    from mlforhpc.core.broker import Broker
+
+FEWEST_TO_FOLD = 6
+"""With fewer runs none is left out, and the interval is a Student distribution's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianProcess:
+    """See `mlforhpc.core.learner.Learner`."""
+
+    options: Options
+    folds: int
+    name: str = NAME
+
+    def fit(self, data: Dataset, *, seed: int, broker: Broker | None = None) -> GaussianProcessSurrogate:
+        table = tabulate(data)
+        n = len(table.u)
+        parts = folds_of(n, self.folds, seed) if n >= FEWEST_TO_FOLD else []
+        fold_seeds = [derive(seed, "fold", i) for i in range(len(parts))]
+        if broker is None:
+            model = fit_whole(table, self.options, seed)
+            left_out = [fit_fold(table, part, self.options, s) for part, s in zip(parts, fold_seeds, strict=True)]
+        else:
+            whole: Future[Model] = broker.submit("learn", fit_whole, table, self.options, seed, label="fit")
+            tasks = [
+                broker.submit("learn", fit_fold, table, part, self.options, s, label=f"fold {i}")
+                for i, (part, s) in enumerate(zip(parts, fold_seeds, strict=True))
+            ]
+            left_out, model = [task.result() for task in tasks], whole.result()
+        check = _check(table, parts, left_out)
+        card = {"learner": NAME, "runs": float(n), "rows": float(len(data)), **_describe(model), **check.card}
+        return GaussianProcessSurrogate(space=data.space, outputs=data.outputs, card=card, model=model, calibration=check.calibration)
+
+
+def create(*, components: int | None = None, linear: bool | None = None, folds: int = 10, starts: int = 2) -> GaussianProcess:
+    """The learner.
+
+    Args:
+        components: principal components of the arrays; None takes what stands out of the noise, at most 12.
+        linear: mean functions linear in the inputs, or constant; None chooses by leave-one-out density.
+        folds: refitted folds that calibrate the intervals.
+        starts: of each hyperparameter search.
+    """
+    if folds < 2 or starts < 1 or (components is not None and components < 1):
+        raise UsageError(f"Wanted folds >= 2, starts >= 1, components >= 1; found {folds}, {starts}, {components}.")
+    return GaussianProcess(options=Options(components=components, linear=linear, starts=starts), folds=folds)
+
+
+def load(path: Path) -> GaussianProcessSurrogate:
+    """A saved surrogate, its content verified; raises StoreDamaged if it was changed."""
+    return from_saved(*read(path, NAME))
+
+
+def fit_whole(table: Table, options: Options, seed: int) -> Model:
+    """The task that fits all runs."""
+    with threadpool_limits(1, "blas"):
+        return fit_model(table, options, seed)
+
+
+def fit_fold(table: Table, part: NDArray[np.intp], options: Options, seed: int) -> Moments:
+    """The task that fits all runs but those of `part`, from nothing, and predicts those."""
+    with threadpool_limits(1, "blas"):
+        rest = np.setdiff1d(np.arange(len(table.u)), part)
+        return fit_model(table.rows(rest), options, seed).moments(table.u[part])
+
+
+def folds_of(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
+    """A random partition of n rows into at most `folds` parts, sizes differing by one at most."""
+    order = np.random.default_rng(derive(seed, "folds")).permutation(n)
+    return [np.sort(part) for part in np.array_split(order, min(folds, n))]
+
+
+class Check(NamedTuple):
+    """What leaving runs out has shown."""
+
+    calibration: Calibration
+    card: dict[str, str | float]
+
+
+def _check(table: Table, parts: list[NDArray[np.intp]], left_out: list[Moments]) -> Check:
+    """Scores of the runs left out, and what to say of them."""
+    n = len(table.u)
+    if not parts:
+        return Check(uncalibrated(len(table.blocks), n), {"calibration": f"none: Student, fewer than {FEWEST_TO_FOLD} runs"})
+    error, variance = np.empty_like(table.y), np.empty_like(table.y)
+    for part, moments in zip(parts, left_out, strict=True):
+        error[part] = table.y[part] - moments.mean
+        variance[part] = moments.variance + np.where(table.stated, table.se2[part], moments.noise)
+    scores = standardised_errors(error, variance)
+    calibration = calibrate(scores, table.blocks)
+    card: dict[str, str | float] = {
+        "calibration": f"{len(parts)} refitted folds",
+        "fold_coverage_90_uncalibrated": float(np.mean(scores <= 1.6448536269514722)),
+        "factor_90": float(np.mean(calibration.factors(0.9, False))),
+        "factor_90_joint": float(np.mean(calibration.factors(0.9, True))),
+        "fold_error": _relative(np.mean(error**2 - table.se2)),
+    }
+    return Check(calibration, card)
+
+
+def _relative(square: np.floating) -> float:
+    return float(np.sqrt(max(float(square), 0.0)))
+
+
+def _describe(model: Model) -> dict[str, str | float]:
+    """The fitted model in a few words."""
+    return {
+        "components": float(len(model.weights)),
+        "mean": "linear" if model.trend.shape[1] > 1 else "constant",
+        "lengths": "; ".join(" ".join(f"{value:.3g}" for value in row) for row in model.lengths),
+        "nugget": " ".join(f"{value:.2g}" for value in model.nugget),
+        "noise_scale": " ".join(f"{value:.2g}" for value in model.noise_scale),
+        "cut_off": _relative(model.rest.mean()),
+        "fidelity": float(model.fidelity),
+    }

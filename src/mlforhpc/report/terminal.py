@@ -1,0 +1,106 @@
+"""What a terminal shows at the end of a run, and of several: the same figures as the HTML report, on a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from mlforhpc.core.result import Interval, Result, Verdict
+from mlforhpc.report import cards, numbers
+from mlforhpc.report.run_folder import RunFolder, read
+from mlforhpc.report.spans import Phase, activity
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to standard output, as wide as the terminal."""
+    Console().print(renderable)
+
+
+def summary(result: Result, folder: Path | None) -> RenderableType:
+    """Verdict and reason, headline figures with intervals, phases, and where the run is."""
+    parts: list[RenderableType] = [_verdict_line(result.verdict), _headline(result)]
+    if folder is not None and (folder / "manifest.json").exists():
+        run = read(folder)
+        done = activity(run.events())
+        if done.phases:
+            parts.append(_phases(done.phases, done.makespan_s))
+        parts.append(Text(f"run folder: {folder}", style="dim"))
+    return Group(*parts)
+
+
+def suite_table(folders: Sequence[Path], skipped: Sequence[str], page: Path | None) -> RenderableType:
+    """One line a run, what was skipped and why, and where the report is."""
+    parts: list[RenderableType] = [runs_table([read(folder) for folder in folders])] if folders else []
+    parts += [Text(f"skipped: {line}", style="yellow") for line in skipped]
+    if page is not None:
+        parts.append(Text(f"report: {page}", style="bold"))
+    return Group(*parts)
+
+
+def runs_table(runs: Sequence[RunFolder]) -> Table:
+    """Name, size, verdict, q with its upper limit against the target, gain, N*, S(infinity), time."""
+    table = Table(title="Runs", title_justify="left", header_style="bold")
+    for column in ("name", "size", "seed", "verdict"):
+        table.add_column(column)
+    for column in ("q (upper limit)", "target", "gain", "N*", "S(∞)", "time"):
+        table.add_column(column, justify="right")
+    for run in runs:
+        m, v = run.manifest, run.result.verdict
+        q, *others = cards.overview([run.result])[0]
+        name, size = escape(m.benchmark), escape(m.size)
+        judged = f"{q.value} ({_limit(run.result)})" if q else numbers.NONE
+        figures = [f"{c.value} {c.ends}".strip().replace("[", "\\[") if c else numbers.NONE for c in others]
+        time_s = numbers.seconds(activity(run.events()).makespan_s)
+        table.add_row(name, size, str(m.seed), _badge(v), judged, numbers.given(v.target), *figures, time_s)
+    return table
+
+
+def _limit(result: Result) -> str:
+    """Upper limit of the error: the stated one-sided one, else the interval's end."""
+    stated = result.quality.get("q_upper")
+    q = next((interval for name, interval in result.headline.items() if name.startswith("q")), Interval(value=None))
+    limit = stated if stated is not None else q.upper
+    return "open" if limit is None else f"≤ {numbers.number(limit)}"
+
+
+def _verdict_line(verdict: Verdict) -> Text:
+    line = _badge(verdict)
+    line.append(f"  {verdict.reason}", style="default")
+    if not verdict.ranked and verdict.status == "VALID":
+        line.append("  Not ranked.", style="dim")
+    return line
+
+
+def _badge(verdict: Verdict) -> Text:
+    good = verdict.status == "VALID"
+    return Text(f"{'✓' if good else '✗'} {verdict.status}", style="bold green" if good else "bold red")
+
+
+def _headline(result: Result) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("interval")
+    table.add_column("judged against")
+    table.add_column("note", style="dim")
+    for card in cards.cards(result):
+        table.add_row(*(escape(text) for text in (card.name, card.value, card.span, card.reference, card.note)))
+    return table
+
+
+def _phases(phases: Sequence[Phase], makespan_s: float | None) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", title=f"phases, of {numbers.seconds(makespan_s)}", title_justify="left")
+    for column in ("phase", "account"):
+        table.add_column(column)
+    for column in ("tasks", "slot time", "share"):
+        table.add_column(column, justify="right")
+    for phase in phases:
+        account = "" if phase.kind == "idle" else "measurement" if phase.measurement else "learned"
+        row = (phase.kind, account, str(phase.tasks or ""), numbers.seconds(phase.slot_s), numbers.percent(phase.share))
+        table.add_row(*(escape(text) for text in row))
+    return table

@@ -1,0 +1,114 @@
+"""The gated call: the surrogate answers where it is sure, the simulation everywhere else, and every answer is kept.
+
+    rho = half-width of the calibrated interval for the noise-free mean / tolerance,    sure: rho <= 1
+
+The half-width is relative, as in q: for each output array the root mean square over its elements, divided by the
+array's scale (its mean for densities, else its RMS or the declared number), then the root mean square over arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mlforhpc.core.broker import Broker
+from mlforhpc.core.errors import TaskError, UsageError
+from mlforhpc.core.learner import Prediction, Surrogate
+from mlforhpc.core.seeds import derive
+from mlforhpc.core.simulation import Output, Simulation
+from mlforhpc.core.space import FloatArray, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer and its lineage.
+
+    Attributes:
+        values: output name -> array of its shape.
+        lower, upper: 90 % interval (of the surrogate, or of the run's stated errors; equal to values if it states none).
+        source: "surrogate" or "simulation".
+        rho: relative half-width of the surrogate's interval / tolerance; above 1 the simulation was asked.
+        surrogate_version: which surrogate was consulted.
+        key: the store key of the run that answered; empty if the surrogate did.
+    """
+
+    values: Mapping[str, FloatArray]
+    lower: Mapping[str, FloatArray]
+    upper: Mapping[str, FloatArray]
+    source: Literal["surrogate", "simulation"]
+    rho: float
+    surrogate_version: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatedCall:
+    """Surrogate first, simulation if not sure."""
+
+    broker: Broker
+    simulation: Simulation
+    surrogate: Surrogate
+    fidelity: float
+    settings: Mapping[str, Value] | None
+    limit_s: float | None
+    seed: int
+
+    def __call__(self, x: Mapping[str, Value], *, tolerance: float) -> Answer:
+        """See `Learned.ask`."""
+        if not (np.isfinite(tolerance) and tolerance > 0):
+            raise UsageError(f"tolerance must be a relative error above 0, found {tolerance!r}.")
+        row = self.simulation.space.row(x)  # (d,)
+        p = self.surrogate.predict(row[None], of="mean")
+        rho = relative_half_width(p, self.simulation.outputs) / tolerance
+        if rho <= 1 and p.inside[0]:
+            mean, lower, upper = ({name: a[0] for name, a in part.items()} for part in (p.mean, p.lower, p.upper))
+            return Answer(values=mean, lower=lower, upper=upper, source="surrogate", rho=rho, surrogate_version=self.surrogate.version)
+        return self._simulate(x, rho)
+
+    def _simulate(self, x: Mapping[str, Value], rho: float) -> Answer:
+        record = self.broker.simulate(
+            self.simulation,
+            x,
+            seed=derive(self.seed, "fallback"),
+            settings=self.settings,
+            fidelity=self.fidelity,
+            limit_s=self.limit_s,
+            label="fallback",
+        ).result()
+        self.broker.decide("gate", source="simulation", rho=rho, key=record.key, version=self.surrogate.version)
+        if record.outcome != "ok":
+            message = f"The surrogate was not sure (rho {rho:.2f}), and the simulation ended as {record.outcome}."
+            raise TaskError(message, outcome=record.outcome, remote_traceback=record.reason)
+        values = dict(record.outputs)
+        half = {name: 1.645 * record.standard_errors.get(name, np.zeros_like(v)) for name, v in values.items()}
+        return Answer(
+            values=values,
+            lower={name: v - half[name] for name, v in values.items()},
+            upper={name: v + half[name] for name, v in values.items()},
+            source="simulation",
+            rho=rho,
+            surrogate_version=self.surrogate.version,
+            key=record.key,
+        )
+
+
+def relative_half_width(p: Prediction, outputs: tuple[Output, ...]) -> float:
+    """Relative RMS half-width of the interval at the first point of a prediction, over the arrays that count for q."""
+    terms = []
+    for output in outputs:
+        if output.derived:
+            continue
+        mean, half = p.mean[output.name][0], (p.upper[output.name][0] - p.lower[output.name][0]) / 2
+        terms.append(float(np.mean(half**2)) / scale_of(output, mean) ** 2)
+    return float(np.sqrt(np.mean(terms)))
+
+
+def scale_of(output: Output, value: FloatArray) -> float:
+    """What an array's error is relative to (> 0)."""
+    if not isinstance(output.scale, str):
+        return float(output.scale)
+    size = float(np.mean(value)) if output.scale == "mean" else float(np.sqrt(np.mean(value**2)))
+    return max(abs(size), output.scale_floor, float(np.finfo(float).tiny))

