@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from mlforhpc.core.errors import MLforHPCError
+from mlforhpc.core.errors import Interrupted, MLforHPCError
 
 INTO = click.option("--into", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of run folders.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -229,8 +229,8 @@ def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obj
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for i, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*map(str, row))
     _print(table)
@@ -246,8 +246,11 @@ def main(arguments: Sequence[str] | None = None, exit: Callable[[int], NoReturn]
     except click.ClickException as error:
         error.show()
         exit(2)
+    except Interrupted as error:
+        click.echo(f"Interrupted; every finished simulation is kept. Go on with: mlforhpc run --resume {error.folder}", err=True)
+        exit(130)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; nothing that was acknowledged is lost.", err=True)
+        click.echo("Interrupted.", err=True)
         exit(130)
     except MLforHPCError as error:
         click.echo(f"Error: {error}", err=True)

@@ -10,7 +10,7 @@ import ast
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from mlforhpc.campaign import Campaign
 from mlforhpc.core import names, trace
 from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, SizeName
 from mlforhpc.core.check import Check
-from mlforhpc.core.errors import MissingExtra, MLforHPCError, UnknownName, UsageError
+from mlforhpc.core.errors import Interrupted, MissingExtra, MLforHPCError, UnknownName, UsageError
 from mlforhpc.core.result import Result
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.report import progress, terminal, write_report
@@ -88,7 +88,7 @@ def listing() -> list[Listed]:
             Listed(
                 name=name,
                 benchmark_class=str(facts.get("CLASS", "")),
-                sizes=tuple(s for s in SIZE_NAMES if s in cast(Sequence[str], facts.get("SIZE_NAMES", SIZE_NAMES))),
+                sizes=tuple(s for s in SIZE_NAMES if s in cast(Mapping[str, float], facts.get("TARGET", {}))),
                 question=(ast.get_docstring(ast.parse(source)) or "").split("\n")[0],
             )
         )
@@ -178,9 +178,19 @@ def _job(request: runs.Request, conduct: _Conduct) -> tuple[runs.Request, _Condu
 def _together(jobs: Sequence[tuple[runs.Request, _Conduct]], skipped: Sequence[str], show: bool) -> SuiteRun:
     ended: list[Ended] = []
     for request, conduct in jobs:
+        begun: list[Path] = []
         with progress.Progress(f"{request.benchmark} {request.size} seed {request.seed}", show=show) as bar:
+
+            def watch(campaign: Campaign, begun: list[Path] = begun, bar: progress.Progress = bar) -> None:
+                begun.append(campaign.folder)
+                bar.follow(campaign.trace)
+
             try:
-                folder, result = conduct(lambda campaign, bar=bar: bar.follow(campaign.trace))  # type: ignore[misc]
+                folder, result = conduct(watch)
+            except KeyboardInterrupt:
+                if begun:
+                    raise Interrupted(begun[0]) from None
+                raise
             except MLforHPCError as error:
                 if isinstance(error, UsageError):
                     raise

@@ -24,7 +24,9 @@ from mlforhpc.simulations.nanoconfinement import Nanoconfinement, create, produc
 X: Mapping[str, Value] = {"h": 3.2, "c": 0.4, "z": 2, "d": 0.55}
 
 
-def simulate(simulation: Nanoconfinement, x: Mapping[str, Value] = X, *, fidelity: float = 0.001, seed: int = 7, **settings: Value) -> Outputs:
+def simulate(
+    simulation: Nanoconfinement, x: Mapping[str, Value] = X, *, fidelity: float = 0.001, seed: int = 7, **settings: Value
+) -> Outputs:
     """One short run, checked against its declaration."""
     merged = {**simulation.default_settings, **settings}
     return checked(simulation, simulation.simulate(x, settings=merged, fidelity=fidelity, seed=seed, workdir=Path("unused")))
@@ -193,9 +195,16 @@ def test_the_ideal_gas_is_flat_and_the_check_sees_a_slope() -> None:
 
 
 def test_energy_is_conserved_and_the_check_sees_a_long_step() -> None:
-    """Close to the cliff the energy wanders, or the run ends."""
+    """Near the cliff the energy wanders, or the run even breaks off; either way the check fails."""
     assert checks.energy_conservation(create()).passed
-    assert not checks.energy_conservation(create(default_settings={"time_step_tau": 0.022})).passed
+    assert not checks.timed(checks.energy_conservation, create(default_settings={"time_step_tau": 0.02}), seed=0).passed
+
+
+def test_a_simulation_that_breaks_off_has_failed_the_check() -> None:
+    """Beyond the cliff there is no figure, but a sentence."""
+    check = checks.timed(checks.force_error, create(default_settings={"time_step_tau": 0.03}), seed=0)
+    assert not check.passed and check.name == "force error"
+    assert "The simulation broke off: LAMMPS stopped" in check.sentence
 
 
 def test_neutrality_holds_and_the_check_sees_a_lost_ion() -> None:

@@ -167,7 +167,7 @@ class Dispatcher:
                     return
                 self._placing = True
                 for task in placement.tasks:
-                    task.in_flight = True
+                    task.in_flight, task.quick = True, placement.quick
             try:
                 self._send(placement)
             finally:
@@ -194,7 +194,7 @@ class Dispatcher:
 
     def _on_started(self, number: int, slot: str) -> None:
         task = self._tasks.get(number)
-        if task is not None and not task.announced:
+        if task is not None and not task.announced and not task.quick:  # a quick one is over in a moment
             task.announced = True
             self.trace.emit(Started(t=self.clock.now_ns(), task=number, slot=slot, attempt=task.attempt))
             self.flush()
@@ -311,7 +311,7 @@ class Dispatcher:
                 bytes_out=_size(result),
                 peak_memory_bytes=result.peak_memory_bytes,
                 attempt=task.attempt,
-                reason=last_line(text),
+                reason=last_line(text) if text else "",
             )
         )
 

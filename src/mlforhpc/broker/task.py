@@ -25,6 +25,7 @@ class Task:
         ended: told the final result, once, after the trace has it.
         number: set by the dispatcher.
         attempt: counted from 1.
+        in_flight, quick: it is with the engine, and expected back in milliseconds.
         cancelling: its user does not want it any more.
         announced: the attempt's `started` is in the trace.
         concluded: it is over; what an engine still says about it is ignored.
@@ -43,6 +44,7 @@ class Task:
     number: int = 0
     attempt: int = 1
     in_flight: bool = False
+    quick: bool = False
     cancelling: bool = False
     announced: bool = False
     concluded: bool = False

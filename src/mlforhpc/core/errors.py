@@ -8,6 +8,7 @@ MLforHPCError
 |   +-- Unplaceable       a task asks for more than the engine has
 +-- InvalidOutput         a simulation returned what it did not declare (its record says `failed`)
 +-- TaskError             a task did not end with `ok`; carries outcome and remote traceback (exit code 3)
++-- Interrupted           Ctrl-C in a run; carries the folder to resume (exit code 130)
 +-- StoreError            (exit code 3)
     +-- StoreDamaged      a record's hash does not match; names the record
     +-- StoreFull         the disk is full; what was acknowledged is kept
@@ -15,6 +16,8 @@ MLforHPCError
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class MLforHPCError(Exception):
@@ -47,6 +50,16 @@ class Unplaceable(UsageError):
 
 class InvalidOutput(MLforHPCError):
     """A simulation returned something other than what it declares."""
+
+
+class Interrupted(MLforHPCError):
+    """Ctrl-C in the middle of a run; `folder` is where it can be resumed."""
+
+    exit_code = 130
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
 
 
 class TaskError(MLforHPCError):

@@ -49,6 +49,7 @@ __all__ = [
 
 _BUFFERED_EVENTS = 64
 _PAGE_BYTES = 1 << 18
+_encode_into = ENCODER.encode_into
 
 
 def read(path: Path | str) -> Iterator[Event]:
@@ -84,16 +85,17 @@ class Trace:
     def emit(self, event: Event) -> None:
         """Put an event in the buffer; it reaches the file with the next `flush`, or with the 64th event."""
         with self._lock:
-            self._append(event)
+            _encode_into(event, self._buffer, -1)
+            self._buffer += b"\n"
+            self._events.append(event)
             if len(self._events) >= _BUFFERED_EVENTS:
                 with contextlib.suppress(OSError):  # `flush` will say so
                     self._flush()
 
     def write(self, event: Event) -> None:
         """Emit and flush."""
-        with self._lock:
-            self._append(event)
-            self._flush()
+        self.emit(event)
+        self.flush()
 
     def flush(self) -> None:
         """Return when everything emitted so far has reached the operating system.
@@ -125,11 +127,6 @@ class Trace:
                 self._subscriptions = ()
                 os.close(self._fd)
                 self._fd = -1
-
-    def _append(self, event: Event) -> None:
-        ENCODER.encode_into(event, self._buffer, -1)
-        self._buffer += b"\n"
-        self._events.append(event)
 
     def _flush(self) -> None:
         if not self._events or self._fd < 0:

@@ -53,6 +53,7 @@ class _Child:
         self._threads = Threads()
         self._functions: dict[str, bytes] = {}
         self._send_lock = threading.Lock()
+        self._room = memoryview(bytearray(1 << 18))
 
     def serve(self) -> None:
         """Run what comes until the driver hangs up."""
@@ -105,11 +106,11 @@ class _Child:
         except OSError:
             os._exit(1)  # the driver is gone
 
-    def _receive(self) -> bytes:
+    def _receive(self) -> memoryview:
         try:
-            return self._connection.recv(1 << 18)
+            return self._room[: self._connection.recv_into(self._room)]
         except OSError:
-            return b""
+            return self._room[:0]
 
 
 def _end_with_driver(lifeline: int) -> None:

@@ -116,7 +116,7 @@ class Frames:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: memoryview) -> Iterator[bytes]:
         """Add what was received; the frames that are complete now."""
         self._bytes += data
         while len(self._bytes) >= _LENGTH.size:

@@ -1,7 +1,8 @@
-"""Matern-5/2 covariance with one length a parameter, and its restricted likelihood with analytic gradient.
+"""Matern-5/2 covariance with a length and a growth for each input, and its restricted likelihood with gradient.
 
-    c(r) = (1 + a + a^2/3) exp(-a),  a = sqrt(5) r,  r^2 = sum_j (u_j - u'_j)^2 / l_j^2
-    K = s2 C + diag(t v + g),   y ~ N(H b, K),   b integrated out with a flat prior (REML):
+    k(u, u') = s2 e(u) e(u') c(r),   c = (1 + a + a^2/3) exp(-a),   a = sqrt(5) r,   r^2 = sum_j (u_j - u'_j)^2 / l_j^2
+    e(u) = exp(sum_j w_j (2 u_j - 1)): what a simulation does varies more in one corner of its space than in another
+    K = k(U, U) + diag(t v + g),   y ~ N(H b, K),   b integrated out with a flat prior (REML):
     2 f = log|K| + log|H' K^-1 H| + y' P y,   P = K^-1 - K^-1 H (H' K^-1 H)^-1 H' K^-1
 
 Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, chapters 2.7, 4 and 5.
@@ -64,27 +65,34 @@ def inverse(factor: FloatArray) -> FloatArray:
     return np.asarray(lower + np.tril(lower, -1).T)
 
 
+def envelope(u: FloatArray, growth: FloatArray) -> FloatArray:
+    """e at u (n, d): (n,) for growth (d,), (k, n) for (k, d)."""
+    return np.asarray(np.exp(growth @ (2.0 * u - 1.0).T))
+
+
 def restricted_likelihood(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray) -> tuple[float, FloatArray]:
     """-log of the restricted likelihood (without its constant) and its gradient.
 
     Args:
-        theta: log of (l_1 ... l_d, s2, t, g), (d + 3,).
+        theta: log l_1 ... log l_d, w_1 ... w_d, log s2, log t, log g: (2 d + 3,).
         u: inputs (n, d).
         y: one column of standardised scores (n,).
         v: stated noise variances of y (n,), zeros where none are stated.
         h: mean functions at u (n, p).
     """
     d = u.shape[1]
-    lengths, (s2, t, g) = np.exp(theta[:d]), np.exp(theta[d:])
+    lengths, growth, (s2, t, g) = np.exp(theta[:d]), theta[d : 2 * d], np.exp(theta[2 * d :])
     a = np.sqrt(5.0) * u / lengths
+    e = envelope(u, growth)
     a2 = squared_distances(a, a)
     root = np.sqrt(a2)
-    decay = s2 * np.exp(-root)
-    c = (1.0 + root + a2 / 3.0) * decay  # s2 C
-    np.fill_diagonal(c, s2)
-    k = c.copy()
-    k[np.diag_indices_from(k)] += t * v + g
-    factor = cholesky(k)
+    decay = np.exp(-root)
+    decay *= s2 * e[:, None]
+    decay *= e
+    k = (1.0 + root + a2 / 3.0) * decay
+    np.fill_diagonal(k, s2 * e * e)
+    noise = t * v + g
+    factor = cholesky(k + np.diag(noise))
     k_inverse = inverse(factor)
     gain = k_inverse @ h  # (n, p)
     s = h.T @ gain  # (p, p)
@@ -92,9 +100,13 @@ def restricted_likelihood(theta: FloatArray, u: FloatArray, y: FloatArray, v: Fl
     p = k_inverse - gain @ inverse(s_factor) @ gain.T
     alpha = p @ y
     value = float(np.log(np.diagonal(factor)).sum() + np.log(np.diagonal(s_factor)).sum() + 0.5 * y @ alpha)
-    w = p - np.outer(alpha, alpha)
-    m = w * ((1.0 + root) * decay)  # dK / dlog l_j = s2 (1 + a) exp(-a) / 3 * (a_ij)^2, with the sqrt(5) inside a
-    by_length = (a * a).T @ m.sum(axis=1) - np.einsum("nd,nd->d", a, m @ a)
+    w = p - np.outer(alpha, alpha)  # df = sum(w dK) / 2
+    root += 1.0
+    root *= decay
+    root *= w  # w s2 e e' (1 + a) exp(-a); dk / dlog l_j = that (a_j - a'_j)^2 / 3
+    by_length = ((a * a).T @ root.sum(axis=1) - np.einsum("nd,nd->d", a, root @ a)) / 3.0
+    row_sums = np.einsum("ij,ij->i", w, k)
+    by_growth = (2.0 * u - 1.0).T @ row_sums
     diagonal = np.diagonal(w)
-    others = np.array([np.sum(w * c), t * np.sum(diagonal * v), g * np.sum(diagonal)])
-    return value, np.concatenate([by_length / 3.0, 0.5 * others])
+    others = 0.5 * np.array([row_sums.sum(), t * np.sum(diagonal * v), g * np.sum(diagonal)])
+    return value, np.concatenate([by_length, by_growth, others])

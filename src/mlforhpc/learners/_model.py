@@ -13,7 +13,7 @@ import numpy as np
 
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray
-from mlforhpc.learners._kernel import matern52, squared_distances
+from mlforhpc.learners._kernel import envelope, matern52, squared_distances
 from mlforhpc.learners._noise import fit_noise, predict_noise
 from mlforhpc.learners._pca import fit_basis
 from mlforhpc.learners._process import Process, fit_process, trend_basis
@@ -45,7 +45,8 @@ class Model:
     Attributes:
         centre, rest: (m,), scaled as in the table; with `squares` (k, m) and `vectors` (k, m) times the deviations.
         inputs: u over the lengths (k, n, d).
-        lengths: (k, d).
+        lengths, growth: (k, d).
+        envelope: s2 e(u) of the training runs (k, n).
         variance, nugget, noise_scale: (k,).
         trend: (k, p).
         weights: (k, n).
@@ -66,6 +67,8 @@ class Model:
     squares: FloatArray
     inputs: FloatArray
     lengths: FloatArray
+    growth: FloatArray
+    envelope: FloatArray
     variance: FloatArray
     nugget: FloatArray
     noise_scale: FloatArray
@@ -87,7 +90,7 @@ class Model:
 
     def moments(self, u: FloatArray) -> Moments:
         """Moments at u (n, d), in scaled units; made for chunks that stay in the cache."""
-        scores, variances = self._scores(u)  # (k, n) each
+        scores, variances, prior = self._scores(u)  # (k, n) each
         mean = scores.T @ self.vectors
         mean += self.centre
         variance = variances.T @ self.squares
@@ -99,23 +102,26 @@ class Model:
             noise += self.unstated
         else:
             noise = np.broadcast_to(self.unstated, mean.shape)
-        return Moments(mean, variance, noise, self.share @ (variances / self.variance[:, None]))
+        return Moments(mean, variance, noise, self.share @ (variances / prior))
 
-    def _scores(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of every component's process at u: (k, n), (k, n)."""
+    def _scores(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean, variance and prior variance of every component's process at u, (k, n) each."""
         scaled = u[None] / self.lengths[:, None]  # (k, n, d)
         cross = matern52(squared_distances(self.inputs, scaled))  # (k, runs, n)
-        cross *= self.variance[:, None, None]
+        e = envelope(u, self.growth)  # (k, n)
+        cross *= self.envelope[:, :, None]
+        cross *= e[:, None, :]
         h = trend_basis(u, self.trend.shape[1] > 1).T  # (p, n)
         mean = np.matmul(self.weights[:, None, :], cross)[:, 0] + self.trend @ h
         white = np.matmul(self.whiten, cross)  # (k, runs + p, n)
         runs = self.weights.shape[1]
         white[:, runs:] += np.matmul(self.trend_whiten, h)
         white *= white
-        variance = self.variance[:, None] - white[:, :runs].sum(axis=1)
+        prior = self.variance[:, None] * e * e
+        variance = prior - white[:, :runs].sum(axis=1)
         np.maximum(variance, 0.0, out=variance)
         variance += white[:, runs:].sum(axis=1)
-        return mean, variance
+        return mean, variance, prior
 
 
 def fit_model(table: Table, options: Options, seed: int) -> Model:
@@ -142,10 +148,11 @@ def _assemble(table: Table, centre: FloatArray, rest: FloatArray, vectors: Float
     def stacked(name: str, shape: tuple[int, ...]) -> FloatArray:
         return np.array([getattr(process, name) for process in processes], dtype=float).reshape(k, *shape)
 
-    lengths, variance, nugget = stacked("lengths", (d,)), stacked("variance", ()), stacked("nugget", ())
+    lengths, growth = stacked("lengths", (d,)), stacked("growth", (d,))
+    variance, nugget = stacked("variance", ()), stacked("nugget", ())
     squares = vectors**2
     share = squares.sum(axis=1) / max(float(squares.sum()), 1e-300)
-    left_out = share @ (stacked("left_out", (n,)) / variance[:, None])  # (n,)
+    left_out = share @ stacked("left_out", (n,))  # (n,)
     by_nugget = nugget @ squares
     return Model(
         centre=centre,
@@ -154,6 +161,8 @@ def _assemble(table: Table, centre: FloatArray, rest: FloatArray, vectors: Float
         squares=squares,
         inputs=table.u[None] / lengths[:, None],
         lengths=lengths,
+        growth=growth,
+        envelope=variance[:, None] * envelope(table.u, growth),
         variance=variance,
         nugget=nugget,
         noise_scale=stacked("noise_scale", ()),

@@ -2,7 +2,7 @@
 
 Prediction at u, with K = L L', G = L^-1 H, G' G = R R' and w = L^-1 k(u):
     mean      h' b + k' K^-1 (y - H b)
-    variance  s2 - |w|^2 + |R^-1 (h - G' w)|^2
+    variance  k(u, u) - |w|^2 + |R^-1 (h - G' w)|^2
 Santner, Williams & Notz, The Design and Analysis of Computer Experiments, 2018, chapter 3.
 """
 
@@ -15,7 +15,7 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 from mlforhpc.core.space import FloatArray
-from mlforhpc.learners._kernel import Singular, cholesky, matern52, restricted_likelihood, squared_distances
+from mlforhpc.learners._kernel import Singular, cholesky, envelope, matern52, restricted_likelihood, squared_distances
 
 FLOOR = 1e-10
 """Smallest nugget, relative to the variance of y."""
@@ -34,11 +34,12 @@ class Process:
         weights: K^-1 (y - H b), (n,).
         whiten: L^-1 over -R^-1 G' L^-1, (n + p, n): both terms of the variance in one product.
         trend_whiten: R^-1 (p, p).
-        left_out: variance of z at each training point when it is left out (n,).
+        left_out: share of the prior variance that is left at each training point when it is left out (n,).
         log_density: sum over rows of the log density of each when it is left out, hyperparameters kept.
     """
 
     lengths: FloatArray
+    growth: FloatArray
     variance: float
     noise_scale: float
     nugget: float
@@ -66,10 +67,16 @@ def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, linear: bool, rn
 def hyperparameters(
     u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray, *, rng: np.random.Generator, starts: int
 ) -> FloatArray:
-    """The best theta (d + 3,) of a few starts: one at the prior's centre, the others around it."""
+    """The best theta (2 d + 3,) of a few starts: one at the prior's centre, the others around it."""
     d = u.shape[1]
     centre, width = prior(d)
-    bounds = [(np.log(0.01), np.log(200.0))] * d + [(np.log(1e-4), np.log(1e4)), (np.log(1e-2), np.log(1e2)), (np.log(FLOOR), np.log(4.0))]
+    bounds = [
+        *[(np.log(0.01), np.log(200.0))] * d,
+        *[(-2.0, 2.0)] * d,
+        (np.log(1e-4), np.log(1e4)),
+        (np.log(1e-2), np.log(1e2)),
+        (np.log(FLOOR), np.log(4.0)),
+    ]
 
     def objective(theta: FloatArray) -> tuple[float, FloatArray]:
         z = (theta - centre) / width
@@ -96,19 +103,22 @@ def prior(d: int) -> tuple[FloatArray, FloatArray]:
 
     Hvarfner, Hellsten & Nardi, Vanilla Bayesian Optimization Performs Great in High Dimensions, 2024.
     """
-    centre = np.array([np.log(2.0) + 0.5 * np.log(d)] * d + [0.0, 0.0, np.log(1e-8)])
-    width = np.array([3.0] * d + [4.0, 1.0, 8.0])
+    centre = np.array([np.log(2.0) + 0.5 * np.log(d)] * d + [0.0] * d + [0.0, 0.0, np.log(1e-8)])
+    width = np.array([3.0] * d + [0.5] * d + [4.0, 1.0, 8.0])
     return centre, width
 
 
 def condition(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray) -> Process:
     """The process given its hyperparameters."""
     d, n = u.shape[1], len(u)
-    lengths, (s2, t, g) = np.exp(theta[:d]), np.exp(theta[d:])
-    k = s2 * matern52(squared_distances(u / lengths, u / lengths))
+    lengths, growth, (s2, t, g) = np.exp(theta[:d]), theta[d : 2 * d], np.exp(theta[2 * d :])
+    e = envelope(u, growth)
+    k = matern52(squared_distances(u / lengths, u / lengths))
+    np.fill_diagonal(k, 1.0)
+    k *= s2 * e[:, None]
+    k *= e
     noise = t * v + g
-    k[np.diag_indices(n)] = s2 + noise
-    factor = cholesky(k)
+    factor = cholesky(k + np.diag(noise))
     whiten = solve_triangular(factor, np.eye(n), lower=True)
     h_white = whiten @ h  # G (n, p)
     r = cholesky(h_white.T @ h_white)
@@ -122,6 +132,7 @@ def condition(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h:
     error = weights / diagonal  # y_i less its mean from the others
     return Process(
         lengths=lengths,
+        growth=growth,
         variance=float(s2),
         noise_scale=float(t),
         nugget=float(g),
@@ -129,6 +140,6 @@ def condition(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h:
         weights=whiten.T @ (whiten @ residual),
         whiten=np.vstack([whiten, -trend_rows]),
         trend_whiten=r_inverse,
-        left_out=np.maximum(1.0 / diagonal - noise, 0.0),
+        left_out=np.maximum(1.0 / diagonal - noise, 0.0) / (s2 * e * e),
         log_density=float(-0.5 * np.sum(np.log(2 * np.pi / diagonal) + error**2 * diagonal)),
     )

@@ -19,7 +19,6 @@ from threadpoolctl import threadpool_limits
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset
 from mlforhpc.core.seeds import derive
-from mlforhpc.core.space import FloatArray
 from mlforhpc.learners._calibration import Calibration, calibrate, standardised_errors, uncalibrated
 from mlforhpc.learners._model import Model, Moments, Options, fit_model
 from mlforhpc.learners._saved import read

@@ -51,6 +51,7 @@ class Card:
     name: str
     value: str
     ends: str
+    coverage: str
     span: str
     note: str
     meaning: str
@@ -84,6 +85,7 @@ def card(name: str, interval: Interval, result: Result, *, domain: Sequence[floa
         name=name,
         value=numbers.number(interval.value),
         ends=ends,
+        coverage=numbers.percent(interval.coverage) if ends else "",
         span=f"{ends} ({open_end})" if ends else open_end,
         note=interval.note,
         meaning=interval.meaning or _known(name, 2),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -79,14 +78,20 @@ def compare_runs(a: Path, b: Path) -> Compared:
 
 def table(found: Compared) -> RenderableType:
     """The comparison as a table, with a line for what differs between the runs."""
-    shown = Table(title=f"{escape(found.benchmark)} {escape(found.version)}, size {escape(found.size)}", title_justify="left")
+    shown = Table(
+        title=f"{escape(found.benchmark)} {escape(found.version)}, size {escape(found.size)}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
     for column in ("figure", "A", "B", "B / A"):
         shown.add_column(column)
     shown.add_column("B is")
     for line in found.lines:
         style = {"better": "green", "worse": "red"}.get(line.finding, "")
-        values = (line.figure, numbers.estimate(line.a), numbers.estimate(line.b), numbers.estimate(line.ratio))
-        shown.add_row(*(escape(text) for text in values), Text(line.finding, style=style))
+        values = (line.figure, *(f"{numbers.number(i.value)}\n{numbers.span(i)}".strip() for i in (line.a, line.b, line.ratio)))
+        shown.add_row(*(Text(text) for text in values), Text(line.finding, style=style))
     notes = [f"A: {found.a} ({found.verdict_a})", f"B: {found.b} ({found.verdict_b})", *(f"differs: {d}" for d in found.differences)]
     if "INVALID" in (found.verdict_a, found.verdict_b):
         notes.append("An INVALID run has no rank: its ratios say nothing about which is better.")
@@ -95,10 +100,11 @@ def table(found: Compared) -> RenderableType:
 
 def _line(name: str, a: Interval, b: Interval) -> Line:
     way = cards.better(name, a)
-    if way and a.coverage == b.coverage and _enclosed(a) and _enclosed(b):
-        sided = replace(a, better=cast(Literal["lower", "higher"], way)), replace(b, better=cast(Literal["lower", "higher"], way))
-        found = compare.compare(sided[1], sided[0])
-        return Line(figure=name, a=a, b=b, ratio=found.ratio, finding=found.finding)
+    if a.coverage == b.coverage and _enclosed(a) and _enclosed(b):
+        sided = [replace(one, better="lower" if way == "lower" else "higher") for one in (b, a)]
+        found = compare.compare(*sided)
+        finding = found.finding if way else {"better": "higher", "worse": "lower"}.get(found.finding, found.finding)
+        return Line(figure=name, a=a, b=b, ratio=found.ratio, finding=finding)
     both = a.value and b.value and a.value > 0 and b.value > 0
     ratio = Interval(value=b.value / a.value if both and a.value and b.value else None, note="no interval")
     return Line(figure=name, a=a, b=b, ratio=ratio, finding="no interval to judge by" if both else "not comparable")

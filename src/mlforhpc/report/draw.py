@@ -84,6 +84,8 @@ def categories(axes: Axes, names: list[str]) -> None:
     slanted = sum(len(name) for name in names) > 40 or max((len(name) for name in names), default=0) > 60 // max(len(names), 1)
     axes.set_xticks(range(len(names)), names, rotation=30 if slanted else 0, ha="right" if slanted else "center")
     axes.grid(visible=False, axis="x")
+    room = max(0.0, (3 - len(names)) / 2)  # a lone bar is not a wall
+    axes.set_xlim(-0.6 - room, len(names) - 0.4 + room)
 
 
 def _curve(axes: Axes, one: Series, panel: Panel, ink: Ink) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -60,6 +62,7 @@ def panel_svg(panel: Panel, inks: dict[str, draw.Ink], *, prefix: str, title: st
         title: accessible name.
         width: in CSS pixels at scale one.
     """
+    panel = _clean(panel)
     with _styled():
         canvas = Canvas(figsize=(width * _PX, HEIGHT * _PX), dpi=72)
         FigureCanvasSVG(canvas)
@@ -85,10 +88,27 @@ def describe(panel: Panel) -> str:
 
 @contextmanager
 def _styled() -> Iterator[None]:
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)  # the page's font has it
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
+
+
+def _clean(panel: Panel) -> Panel:
+    """The panel without control characters, which no SVG may hold."""
+
+    def text(value: str) -> str:
+        return "".join(character if character.isprintable() else " " for character in value)
+
+    return replace(
+        panel,
+        x_label=text(panel.x_label),
+        y_label=text(panel.y_label),
+        marks={text(name): x for name, x in panel.marks.items()},
+        levels={text(name): y for name, y in panel.levels.items()},
+        categories=None if panel.categories is None else [text(name) for name in panel.categories],
+    )
 
 
 def _fill(axes: Axes, panel: Panel, inks: dict[str, draw.Ink]) -> None:

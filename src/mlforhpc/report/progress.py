@@ -64,7 +64,7 @@ class Progress:
             case Finished() if event.task in self._kinds and event.outcome != "lost":
                 name = self._kinds.pop(event.task)
                 self._counts[name][0] += 1
-                if event.outcome != "ok":
+                if event.outcome in ("failed", "timed_out"):
                     self._console.print(f"  task {event.task} {event.outcome}: {event.reason}", markup=False, style="yellow")
             case Decision(decision="learned"):
                 self._console.print(f"  learned surrogate {event.data.get('version')} from {len(event.data.get('keys', []))} runs")

@@ -16,6 +16,7 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
 _DECIMALS = re.compile(r"(-?\d+\.\d{3,})")
+_FAMILY = re.compile(r"font-family:[^;]*;? ?|(?<=px )'DejaVu Sans'[^;]*")
 _COORDINATES = frozenset({"d", "x", "y", "transform", "points", "width", "height"})
 
 
@@ -84,7 +85,7 @@ def _element(element: ElementTree.Element) -> str:
     inner = escape((element.text or "").strip()) + "".join(_element(child) for child in element)
     if name in ("g", "defs") and not inner:
         return ""
-    attributes = "".join(f' {key}="{escape(_value(key, value))}"' for key, value in element.attrib.items())
+    attributes = "".join(f' {key}="{escape(text)}"' for key, value in element.attrib.items() if (text := _value(key, value)))
     if name == "g" and not attributes:
         return inner
     return f"<{name}{attributes}>{inner}</{name}>"
@@ -93,12 +94,14 @@ def _element(element: ElementTree.Element) -> str:
 def _value(key: str, value: str) -> str:
     if key == "style":
         return _font(value)
+    if key == "transform" and value.startswith("rotate(-0 "):
+        return ""
     return _DECIMALS.sub(lambda m: _short(m.group(1)), " ".join(value.split())) if key in _COORDINATES else value
 
 
 def _font(style: str) -> str:
-    """Matplotlib measures in DejaVu Sans; the page writes in its own font."""
-    return re.sub(r"font: ([^;']*?)'?DejaVu Sans'?[^;]*", r"font: \1var(--font)", style)
+    """Matplotlib measures in DejaVu Sans; the page writes in its own font, which SVG text inherits."""
+    return _FAMILY.sub("", style)
 
 
 def _short(value: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -43,20 +42,20 @@ def suite_table(folders: Sequence[Path], skipped: Sequence[str], page: Path | No
 
 
 def runs_table(runs: Sequence[RunFolder]) -> Table:
-    """Name, size, verdict, q with its upper limit against the target, gain, N*, S(infinity), time."""
-    table = Table(title="Runs", title_justify="left", header_style="bold")
-    for column in ("name", "size", "seed", "verdict"):
-        table.add_column(column)
-    for column in ("q (upper limit)", "target", "gain", "N*", "S(∞)", "time"):
-        table.add_column(column, justify="right")
+    """Name, size, verdict, q with its upper limit against the target, gain, N*, S(infinity), time; fits 80 columns."""
+    table = Table(title="Runs", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("name", overflow="fold", min_width=12)
+    table.add_column("verdict", no_wrap=True)
+    for column in ("q", "target", "gain", "N*", "S(∞)"):
+        table.add_column(column, justify="right", no_wrap=True)
     for run in runs:
         m, v = run.manifest, run.result.verdict
         q, *others = cards.overview([run.result])[0]
-        name, size = escape(m.benchmark), escape(m.size)
-        judged = f"{q.value} ({_limit(run.result)})" if q else numbers.NONE
-        figures = [f"{c.value} {c.ends}".strip().replace("[", "\\[") if c else numbers.NONE for c in others]
-        time_s = numbers.seconds(activity(run.events()).makespan_s)
-        table.add_row(name, size, str(m.seed), _badge(v), judged, numbers.given(v.target), *figures, time_s)
+        name = f"{m.benchmark}\n{m.size}, seed {m.seed}"
+        judged = f"{q.value}\n{_limit(run.result)}" if q else numbers.NONE
+        figures = [f"{card.value}\n{card.ends}".strip() if card else numbers.NONE for card in others]
+        verdict = _badge(v).append(f"\n{numbers.seconds(activity(run.events()).makespan_s)}", style="dim")
+        table.add_row(Text(name), verdict, *(Text(text) for text in (judged, numbers.given(v.target), *figures)))
     return table
 
 
@@ -78,18 +77,19 @@ def _verdict_line(verdict: Verdict) -> Text:
 
 def _badge(verdict: Verdict) -> Text:
     good = verdict.status == "VALID"
-    return Text(f"{'✓' if good else '✗'} {verdict.status}", style="bold green" if good else "bold red")
+    return Text.assemble((f"{'✓' if good else '✗'} {verdict.status}", "bold green" if good else "bold red"))
 
 
 def _headline(result: Result) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("figure")
     table.add_column("value", justify="right")
-    table.add_column("interval")
-    table.add_column("judged against")
+    table.add_column("interval", no_wrap=True)
+    table.add_column("at")
+    table.add_column("against")
     table.add_column("note", style="dim")
     for card in cards.cards(result):
-        table.add_row(*(escape(text) for text in (card.name, card.value, card.span, card.reference, card.note)))
+        table.add_row(*(Text(text) for text in (card.name, card.value, card.ends or "none", card.coverage, card.reference, card.note)))
     return table
 
 
@@ -102,5 +102,5 @@ def _phases(phases: Sequence[Phase], makespan_s: float | None) -> Table:
     for phase in phases:
         account = "" if phase.kind == "idle" else "measurement" if phase.measurement else "learned"
         row = (phase.kind, account, str(phase.tasks or ""), numbers.seconds(phase.slot_s), numbers.percent(phase.share))
-        table.add_row(*(escape(text) for text in row))
+        table.add_row(*(Text(text) for text in row))
     return table

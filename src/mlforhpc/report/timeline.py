@@ -145,7 +145,7 @@ def _areas(spans: Iterable[Span], layers: Sequence[Layer], end: float) -> tuple[
 
 
 def _box(start: int, stop: int, row: int, measurement: bool) -> str:
-    """Measurement is drawn thinner as well as lighter."""
+    """Measurement is drawn thinner as well as paler."""
     edge, width = (5 if measurement else 1), max(stop - start, 1)
     return f"M{start} {row * _ROW + edge}h{width}v{_ROW - 2 * edge}h-{width}z"
 

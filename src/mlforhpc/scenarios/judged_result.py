@@ -22,7 +22,7 @@ def result(j: Judgement, *, target: float, installation: bool, gates: Sequence[s
         gates: sentences of gates that failed, besides those found here.
         position: axis label of one-dimensional output arrays.
     """
-    failures = [*gates, *_gates(j, target)]
+    failures = [*gates, *_gates(j, None if installation else target)]
     judged = verdict.judge_installation if installation else verdict.judge
     found = judged(j.quality, target=target, failures=failures)
     return Result(
@@ -43,8 +43,10 @@ REFERENCES = (
 )
 
 
-def _gates(j: Judgement, target: float) -> list[str]:
-    """Gates that have caught real mistakes: stated errors, and predictors that must miss the target."""
+def _gates(j: Judgement, target: float | None) -> list[str]:
+    """Gates that have caught real mistakes: stated errors, and predictors that must miss the target (None: too few systems to tell)."""
+    if target is None:
+        return []
     failures = [sentence] if (sentence := verdict.replica_failure(j.replica_ratio)) else []
     for name, q in j.controls.items():
         if verdict.standing(q, target) == "VALID":

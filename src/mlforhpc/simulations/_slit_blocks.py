@@ -28,11 +28,14 @@ def summarised(slit: Slit, sampled: Sampled, *, error_scale: float) -> Outputs:
     growth = inflation(folded)
     values: dict[str, FloatArray] = {}
     errors: dict[str, FloatArray] = {}
-    one_ion = slit.width and 0.5 / (slit.area * slit.width / (2 * half)) / nominal[:, 0] / (sampled.samples * len(blocks))  # (2,)
+    # an error bar is never less than what one ion, seen once, makes of a bin
+    one_ion = half / (slit.area * slit.width) / nominal[:, 0] / (sampled.samples * len(blocks))  # (2,)
     for s, name in enumerate(SPECIES):
-        rows = {"": folded[:, s], **_derived(slit, folded[:, s], concentration=slit.c * (1.0, slit.z)[s])}
+        concentration = slit.c * (1.0, slit.z)[s]
+        rows = {"": folded[:, s], **_derived(slit, folded[:, s], concentration=concentration)}  # (B, ...) each
         for suffix, series in rows.items():
-            mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, growth), one_ion[s])
+            least = one_ion[s] * (concentration if suffix else 1.0)
+            mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, growth), least)
             values[name + suffix] = mean if suffix else np.concatenate([mean, mean[::-1]])
             errors[name + suffix] = error if suffix else np.concatenate([error, error[::-1]])
     checks = {
@@ -67,7 +70,7 @@ def wall_weights(slit: Slit, bins: int) -> FloatArray:
     power = (slit.d / 2 / radius) ** 6
     boltzmann = np.where(power > 0.5, np.exp(-4 * (power**2 - power) - 1), 1.0)
     bin_of = np.clip(((radius - slit.d / 2) / step).astype(int), 0, bins - 1)
-    return np.bincount(bin_of, boltzmann, minlength=bins) * (radius[1] - radius[0]) / step
+    return np.asarray(np.bincount(bin_of, boltzmann, minlength=bins) * (radius[1] - radius[0]) / step, dtype=float)
 
 
 def _derived(slit: Slit, folded: FloatArray, *, concentration: float) -> dict[str, FloatArray]:

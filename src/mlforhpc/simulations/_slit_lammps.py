@@ -203,7 +203,7 @@ def _draw(rng: np.random.Generator) -> int:
 def _advice(message: str, settings: Mapping[str, Value]) -> str:
     reason = f"LAMMPS stopped: {' '.join(message.split())}."
     if "Out of range atoms" in reason:
-        return f"{reason} The k-space mesh is too coarse (kspace_accuracy {settings['kspace_accuracy']}; take kspace 'ewald'), or the step too long."
+        return f"{reason} The k-space mesh is too coarse (take kspace 'ewald', or lower kspace_accuracy), or the step too long."
     if any(sign in reason for sign in ("Lost atoms", "fix wall surface", "Non-numeric", "NaN")):
         return f"{reason} Lower time_step_tau, found {settings['time_step_tau']}: 0.016 holds in the whole space."
     return reason

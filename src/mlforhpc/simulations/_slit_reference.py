@@ -74,7 +74,7 @@ def _near(apart: FloatArray, pairs: FloatArray, side: float, alpha: float) -> Fl
     images = math.ceil(4.2 / alpha / side + 0.5)
     total = np.zeros((len(apart), 3))
     for i, j in product(range(-images, images + 1), repeat=2):
-        shifted = apart + [i * side, j * side, 0.0]
+        shifted = apart + np.array([i * side, j * side, 0.0])
         distance = np.sqrt((shifted**2).sum(-1))
         if i == j == 0:
             np.fill_diagonal(distance, np.inf)

@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 
-
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.simulation import Output, Outputs
 from mlforhpc.core.space import Choice, FloatArray, Integer, Real, Space, Value
@@ -106,9 +105,7 @@ class Nanoconfinement:
             positions, forces = kernel.positions(lmp, count=1, interval=1), kernel.forces(lmp)
             return Configuration(positions=positions, species=kernel.species(lmp), forces=forces, side=slit.side)
 
-    def trajectory(
-        self, x: Mapping[str, Value], *, settings: Mapping[str, Value], seed: int, count: int, interval: int
-    ) -> Configuration:
+    def trajectory(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], seed: int, count: int, interval: int) -> Configuration:
         """`count` configurations, `interval` steps apart, without forces."""
         slit = self._slit(x, settings)
         with kernel.running(slit, self.physics, settings=settings, seed=seed) as lmp:
@@ -121,6 +118,10 @@ class Nanoconfinement:
         with kernel.running(slit, self.physics, settings=settings, seed=seed) as lmp:
             return kernel.isolated_energies(lmp, count=count, interval=interval)
 
+    def ions(self, x: Mapping[str, Value]) -> int:
+        """Number of ions at a point of the space."""
+        return Slit.at(x).ions
+
     def _slit(self, x: Mapping[str, Value], settings: Mapping[str, Value]) -> Slit:
         self.space.row(x)
         self.settings.row(settings)
@@ -131,7 +132,7 @@ def production_steps(fidelity: float) -> int:
     """Steps of production, fidelity times a million, to the nearest 50."""
     steps = GRAIN * round(fidelity * FULL_STEPS / GRAIN) if 0 < fidelity <= 1 else 0
     if steps < LEAST_STEPS:
-        raise UsageError(f"Fidelity must lie in [{LEAST_STEPS / FULL_STEPS:g}, 1], found {fidelity:g}: it is the share of {FULL_STEPS:,} steps.")
+        raise UsageError(f"Fidelity must lie in [{LEAST_STEPS / FULL_STEPS:g}, 1], found {fidelity:g}: the share of {FULL_STEPS:,} steps.")
     return steps
 
 
