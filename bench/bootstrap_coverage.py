@@ -4,7 +4,7 @@ Populations: 64 systems in 4 strata, a corner of 4.5 % of the space carries half
 a stratum log-normal of log-sd s (one system then carries 15-30 % of q^2; log-sd 1.8 without strata as in the measured 24 systems),
 chi^2, uniform or Pareto. Variants: percentile; bootstrap-t; bootstrap-t on logs; ours (heavy tail's level alpha / 4).
 
-    python bench/bootstrap_coverage.py [--simulations 1000]        about 6 minutes on one core
+    python bench/bootstrap_coverage.py [--simulations 1000]        about 10 minutes on one core
 """
 
 from __future__ import annotations

@@ -90,6 +90,15 @@ def test_beyond_twice_the_top_rung_gain_is_a_lower_bound() -> None:
     assert (found.gain.value, found.gain.lower, found.gain.upper) == (pytest.approx(4.0), pytest.approx(4.0), None)
 
 
+def test_one_repeat_beyond_the_ladder_makes_the_mean_a_lower_bound() -> None:
+    """Its gain may be larger without limit, so the mean's upper end is open."""
+    within = [repeat(np.full(N, 100 / steps)) for steps in (300, 310, 320, 330, 340, 350)]
+    assert gain_figures(within, seed=0, draws=500).gain.upper is not None
+    found = gain_figures([*within, repeat(np.full(N, 100 / 810))], seed=0, draws=500)
+    assert found.lower_bound and found.gain.upper is None and found.n_star.lower is None
+    assert found.curve.upper is not None and set(found.curve.upper) == {None}
+
+
 def test_a_noisy_q2_opens_the_upper_end() -> None:
     """q^2 positive, but not distinguishable from zero: no upper limit of gain, a finite lower one."""
     terms = np.random.default_rng(0).standard_normal(N)

@@ -56,7 +56,7 @@ GOLDEN: list[Event] = [
     submitted(1, 3, kind="learn", cores=2),
     started(0, 1),
     started(0, 2, slot="1"),
-    finished(4, 1, (0, 4), memory=7),
+    finished(4.5, 1, (0, 4), memory=7),
     finished(5, 2, (0, 2), outcome="lost", slot="1"),
     started(5, 2, slot="1", attempt=2),
     finished(8, 2, (5, 8), slot="1", attempt=2, memory=9),
@@ -89,13 +89,13 @@ def test_slot_seconds_and_utilization_by_hand() -> None:
 
 
 def test_tasks_outcomes_latency_and_bytes_by_hand() -> None:
-    """Task 1 took 4 s from asked to known, task 2 with its retry 8 s, task 4 5 s; task 3 never finished."""
+    """Task 1 took 4.5 s from asked to known, task 2 with its retry 8 s, task 4 5 s; task 3 never finished."""
     found = system_figures(GOLDEN)
     simulate = found.by_kind["simulate"]
     assert simulate.tasks == 2 and simulate.outcomes == {"lost": 1, "ok": 2}
     assert simulate.throughput_per_s == pytest.approx(2 / 15)
-    assert simulate.latency_p50_s == pytest.approx(6.0)
-    assert simulate.latency_p99_s == pytest.approx(4 + 0.99 * 4)
+    assert simulate.latency_p50_s == pytest.approx(6.25)
+    assert simulate.latency_p99_s == pytest.approx(4.5 + 0.99 * 3.5)
     assert found.by_kind["learn"].outcomes == {"interrupted": 1, "ok": 1} and found.by_kind["learn"].tasks == 1
     assert (found.total.bytes_in, found.total.bytes_out, found.total.peak_memory_bytes) == (40, 400, 9)
     assert found.driver_cpu_s_per_task == pytest.approx(0.2)

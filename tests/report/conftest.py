@@ -258,7 +258,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return lambda name="run", **parts: write_run(tmp_path / name, **parts)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def parts() -> dict[str, Callable[..., object]]:
     """The makers of this file, for tests that change one thing."""
     return {"manifest": manifest, "result": result, "task_rows": task_rows, "write_run": write_run}

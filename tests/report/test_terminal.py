@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,12 @@ def printed(renderable: Any, width: int = 80) -> str:
     with console.file:
         console.print(renderable)
         return console.export_text()
+
+
+def test_the_terminal_loads_no_drawing() -> None:
+    """Tables, `cite` and `compare` start without matplotlib and jinja2."""
+    code = "import sys, mlforhpc.report.terminal, mlforhpc.report.comparison; sys.exit(bool({'matplotlib', 'jinja2'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_summary_says_verdict_headline_phases_and_folder(make_run: Callable[..., Path], parts: dict[str, Any]) -> None:

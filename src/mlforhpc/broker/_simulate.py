@@ -17,6 +17,7 @@ def run(
 ) -> tuple[Outputs, str]:
     """One run in a fresh folder: its checked outputs, and the host that made them."""
     folder = Path(workdir)
+    shutil.rmtree(folder, ignore_errors=True)  # what an attempt whose worker died has left
     folder.mkdir(parents=True)
     try:
         outputs = simulation.simulate(x, settings=settings, fidelity=fidelity, seed=seed, workdir=folder)

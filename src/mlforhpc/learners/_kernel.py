@@ -32,14 +32,13 @@ def squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.maximum(r2, 0.0, out=r2)
 
 
-def matern52(r2: FloatArray) -> FloatArray:
-    """c of squared scaled distances; overwrites r2 and returns an array of its shape."""
-    r2 *= 5.0  # a^2
-    c: FloatArray = np.sqrt(r2)
+def matern52(a2: FloatArray) -> FloatArray:
+    """c of a^2, that is five times the squared scaled distance; overwrites a2 and returns an array of its shape."""
+    c: FloatArray = np.sqrt(a2)
     decay = np.negative(c)
     np.exp(decay, out=decay)
-    r2 *= 1.0 / 3.0
-    c += r2
+    a2 *= 1.0 / 3.0
+    c += a2
     c += 1.0
     c *= decay
     return c

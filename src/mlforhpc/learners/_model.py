@@ -13,7 +13,7 @@ import numpy as np
 
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray
-from mlforhpc.learners._kernel import envelope, matern52, squared_distances
+from mlforhpc.learners._kernel import envelope, matern52
 from mlforhpc.learners._noise import fit_noise, predict_noise
 from mlforhpc.learners._pca import fit_basis
 from mlforhpc.learners._process import Process, fit_process, trend_basis
@@ -26,7 +26,7 @@ class Options:
 
     components: int | None = None
     linear: bool | None = None
-    starts: int = 2
+    starts: int = 1
 
 
 class Moments(NamedTuple):
@@ -44,13 +44,13 @@ class Model:
 
     Attributes:
         centre, rest: (m,), scaled as in the table; with `squares` (k, m) and `vectors` (k, m) times the deviations.
-        inputs: u over the lengths (k, n, d).
+        inputs: of the training runs, so that one product with (v, 1, |v|^2) gives |a - v|^2: (-2 a, |a|^2, 1) with
+            a = sqrt(5) u / lengths, (k, n, d + 2).
         lengths, growth: (k, d).
-        envelope: s2 e(u) of the training runs (k, n).
         variance, nugget, noise_scale: (k,).
         trend: (k, p).
-        weights: (k, n).
-        whiten: (k, n + p, n).
+        weights: times s2 e(u) of the runs (k, n).
+        whiten: the same (k, n + p, n).
         trend_whiten: (k, p, p).
         share: of each component in the variance (k,).
         noise: coefficients of log se^2 (f, m); (0, m) if nothing is stated.
@@ -68,7 +68,6 @@ class Model:
     inputs: FloatArray
     lengths: FloatArray
     growth: FloatArray
-    envelope: FloatArray
     variance: FloatArray
     nugget: FloatArray
     noise_scale: FloatArray
@@ -106,22 +105,33 @@ class Model:
 
     def _scores(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean, variance and prior variance of every component's process at u, (k, n) each."""
-        scaled = u[None] / self.lengths[:, None]  # (k, n, d)
-        cross = matern52(squared_distances(self.inputs, scaled))  # (k, runs, n)
+        a2 = np.maximum(np.matmul(self.inputs, self._augmented(u)), 0.0)  # (k, runs, n)
+        cross = matern52(a2)
         e = envelope(u, self.growth)  # (k, n)
-        cross *= self.envelope[:, :, None]
-        cross *= e[:, None, :]
         h = trend_basis(u, self.trend.shape[1] > 1).T  # (p, n)
-        mean = np.matmul(self.weights[:, None, :], cross)[:, 0] + self.trend @ h
+        mean = np.matmul(self.weights[:, None, :], cross)[:, 0]
+        mean *= e
+        mean += self.trend @ h
         white = np.matmul(self.whiten, cross)  # (k, runs + p, n)
         runs = self.weights.shape[1]
-        white[:, runs:] += np.matmul(self.trend_whiten, h)
+        trend = white[:, runs:] * e[:, None, :] + np.matmul(self.trend_whiten, h)  # (k, p, n)
+        white = white[:, :runs]
         white *= white
-        prior = self.variance[:, None] * e * e
-        variance = prior - white[:, :runs].sum(axis=1)
+        e *= e
+        prior = self.variance[:, None] * e
+        variance = prior - e * white.sum(axis=1)
         np.maximum(variance, 0.0, out=variance)
-        variance += white[:, runs:].sum(axis=1)
+        variance += np.sum(trend * trend, axis=1)
         return mean, variance, prior
+
+    def _augmented(self, u: FloatArray) -> FloatArray:
+        """(v, 1, |v|^2) of the points, v = sqrt(5) u / lengths: (k, d + 2, n)."""
+        d = u.shape[1]
+        out = np.empty((len(self.lengths), d + 2, len(u)))
+        np.divide(np.sqrt(5.0) * u.T, self.lengths[:, :, None], out=out[:, :d])
+        out[:, d] = 1.0
+        np.sum(out[:, :d] ** 2, axis=1, out=out[:, d + 1])
+        return out
 
 
 def fit_model(table: Table, options: Options, seed: int) -> Model:
@@ -150,6 +160,8 @@ def _assemble(table: Table, centre: FloatArray, rest: FloatArray, vectors: Float
 
     lengths, growth = stacked("lengths", (d,)), stacked("growth", (d,))
     variance, nugget = stacked("variance", ()), stacked("nugget", ())
+    a = np.sqrt(5.0) * table.u / lengths[:, None, :]  # (k, n, d)
+    outer = variance[:, None] * envelope(table.u, growth)  # (k, n)
     squares = vectors**2
     share = squares.sum(axis=1) / max(float(squares.sum()), 1e-300)
     left_out = share @ stacked("left_out", (n,))  # (n,)
@@ -159,16 +171,15 @@ def _assemble(table: Table, centre: FloatArray, rest: FloatArray, vectors: Float
         rest=rest,
         vectors=vectors,
         squares=squares,
-        inputs=table.u[None] / lengths[:, None],
+        inputs=np.concatenate([-2.0 * a, np.sum(a * a, axis=2, keepdims=True), np.ones((k, n, 1))], axis=2),
         lengths=lengths,
         growth=growth,
-        envelope=variance[:, None] * envelope(table.u, growth),
         variance=variance,
         nugget=nugget,
         noise_scale=stacked("noise_scale", ()),
         trend=stacked("trend", (p,)),
-        weights=stacked("weights", (n,)),
-        whiten=stacked("whiten", (n + p, n)),
+        weights=stacked("weights", (n,)) * outer,
+        whiten=stacked("whiten", (n + p, n)) * outer[:, None, :],
         trend_whiten=stacked("trend_whiten", (p, p)),
         share=share,
         noise=fit_noise(table.u, table.se2, table.fidelity) if table.stated.any() else np.zeros((0, len(centre))),

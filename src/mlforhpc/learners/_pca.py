@@ -15,8 +15,10 @@ import numpy as np
 from mlforhpc.core.space import FloatArray
 from mlforhpc.learners._table import Table
 
-MOST = 12
+MOST = 10
 """Components of the shared basis, at most."""
+STANDS_OUT = 10.0
+"""Variance of a component over that of its noise if bins were independent; errors of neighbouring bins go together."""
 KEPT = 1.0 - 1e-6
 """Share of the variance after which nothing more is kept."""
 
@@ -70,6 +72,6 @@ def principal(residual: FloatArray, se2: FloatArray, components: int | None) -> 
     if components is None:
         noise = np.mean(se2, axis=0) @ (vectors**2).T  # (k,)
         before = np.concatenate([[0.0], np.cumsum(variance)[:-1]]) / max(float(variance.sum()), 1e-300)
-        stands_out = np.cumprod((variance > 2.0 * noise) & (before < KEPT))
+        stands_out = np.cumprod((variance > STANDS_OUT * noise) & (before < KEPT))
         components = min(max(int(stands_out.sum()), 1), MOST)
     return np.asarray(vectors[: min(components, len(residual) - 1)])

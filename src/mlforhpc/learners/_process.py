@@ -67,7 +67,7 @@ def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, linear: bool, rn
 def hyperparameters(
     u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray, *, rng: np.random.Generator, starts: int
 ) -> FloatArray:
-    """The best theta (2 d + 3,) of a few starts: one at the prior's centre, the others around it."""
+    """The best theta (2 d + 3,) of a few starts: one at lengths of half the cube's diagonal, the others around it."""
     d = u.shape[1]
     centre, width = prior(d)
     bounds = [
@@ -86,9 +86,11 @@ def hyperparameters(
             return 1e25, np.zeros_like(theta)
         return value + 0.5 * float(z @ z), gradient + z / width
 
-    best, best_value = centre, np.inf
+    first = centre.copy()
+    first[:d] -= np.log(4.0)
+    best, best_value = first, np.inf
     for i in range(starts):
-        start = centre.copy()
+        start = first.copy()
         if i:
             start[:d] += rng.uniform(-1.5, 1.5, size=d)
             start[-1] += rng.uniform(-4.0, 4.0)
@@ -113,7 +115,8 @@ def condition(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h:
     d, n = u.shape[1], len(u)
     lengths, growth, (s2, t, g) = np.exp(theta[:d]), theta[d : 2 * d], np.exp(theta[2 * d :])
     e = envelope(u, growth)
-    k = matern52(squared_distances(u / lengths, u / lengths))
+    a = np.sqrt(5.0) * u / lengths
+    k = matern52(squared_distances(a, a))
     np.fill_diagonal(k, 1.0)
     k *= s2 * e[:, None]
     k *= e

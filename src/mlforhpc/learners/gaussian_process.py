@@ -60,11 +60,11 @@ class GaussianProcess:
         return GaussianProcessSurrogate(space=data.space, outputs=data.outputs, card=card, model=model, calibration=check.calibration)
 
 
-def create(*, components: int | None = None, linear: bool | None = None, folds: int = 10, starts: int = 2) -> GaussianProcess:
+def create(*, components: int | None = None, linear: bool | None = None, folds: int = 10, starts: int = 1) -> GaussianProcess:
     """The learner.
 
     Args:
-        components: principal components of the arrays; None takes what stands out of the noise, at most 12.
+        components: principal components of the arrays; None takes what stands out of the noise, at most 10.
         linear: mean functions linear in the inputs, or constant; None chooses by leave-one-out density.
         folds: refitted folds that calibrate the intervals.
         starts: of each hyperparameter search.

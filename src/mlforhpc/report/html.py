@@ -42,10 +42,10 @@ def write_report(run_folders: Sequence[Path], path: Path) -> Path:
 
 def render(runs: Sequence[RunFolder]) -> str:
     """The page; where it would grow beyond 2 MB, long downloads go first, then all, then the figures of all but the first runs."""
+    views = [view(run, index) for index, run in enumerate(runs)]
     page = ""
-    for longest, details in ((10**6, len(runs)), (500, len(runs)), (0, len(runs)), (0, 4), (0, 1), (0, 0)):
-        views = [view(run, index, longest=longest, details=index < details) for index, run in enumerate(runs)]
-        page = _page(views)
+    for longest, details in ((10**9, len(runs)), (500, len(runs)), (0, len(runs)), (0, 4), (0, 1), (0, 0)):
+        page = _page([one.reduced(longest=longest, details=index < details) for index, one in enumerate(views)])
         if len(page.encode()) <= MOST_BYTES:
             break
     return page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -67,21 +67,21 @@ class RunView:
     packages: list[tuple[str, str]]
     references: list[tuple[str, str, str]]
     makespan_s: float | None
-    details: bool
+    details: bool = True
+
+    def reduced(self, *, longest: int, details: bool) -> RunView:
+        """This view without downloads of more than `longest` rows, and without figures and timeline unless `details`."""
+        if not details:
+            return replace(self, figure_rows=[], timeline=None, details=False)
+        rows = [[figure if figure.points <= longest else replace(figure, csv="") for figure in row] for row in self.figure_rows]
+        return replace(self, figure_rows=rows)
 
 
-def view(run: RunFolder, index: int, *, longest: int, details: bool) -> RunView:
-    """The view of a run.
-
-    Args:
-        run: what to show.
-        index: from 0; makes its ids unique in the page.
-        longest: figures with more rows of data than this have no download.
-        details: whether its figures and timeline are shown.
-    """
+def view(run: RunFolder, index: int) -> RunView:
+    """The view of a run; `index`, from 0, makes its ids unique in the page."""
     prefix, result = f"r{index + 1}", run.result
     done = activity(run.events())
-    figures = [_figure(figure, f"{prefix}f{i + 1}", longest=longest) for i, figure in enumerate(result.figures)] if details else []
+    figures = [_figure(figure, f"{prefix}f{i + 1}") for i, figure in enumerate(result.figures)]
     return RunView(
         id=prefix,
         name=run.name,
@@ -91,7 +91,7 @@ def view(run: RunFolder, index: int, *, longest: int, details: bool) -> RunView:
         cards=cards(result),
         figure_rows=_paired(figures),
         phases=list(done.phases),
-        timeline=timeline(done.spans, prefix=f"{prefix}t") if details else None,
+        timeline=timeline(done.spans, prefix=f"{prefix}t"),
         tables=result.tables,
         numeric={table.name: [_numeric(table, column) for column in range(len(table.columns))] for table in result.tables},
         quality=list(result.quality.items()),
@@ -100,11 +100,10 @@ def view(run: RunFolder, index: int, *, longest: int, details: bool) -> RunView:
         packages=sorted(run.manifest.packages.items(), key=lambda item: item[0].lower()),
         references=[_reference(text) for text in result.references],
         makespan_s=done.makespan_s,
-        details=details,
     )
 
 
-def _figure(figure: Figure, prefix: str, *, longest: int) -> FigureView:
+def _figure(figure: Figure, prefix: str) -> FigureView:
     inks = _inks(figure)
     rows = data.rows(figure)
     hidden = sum(draw.hidden(panel) for panel in figure.panels)
@@ -125,7 +124,7 @@ def _figure(figure: Figure, prefix: str, *, longest: int) -> FigureView:
         caption=figure.caption + lost,
         panels=drawn,
         legend=legend,
-        csv=data.csv_link(rows) if len(rows) <= longest else "",
+        csv=data.csv_link(rows),
         rows=rows if len(rows) <= data.SHORT else [],
         points=len(rows),
     )
