@@ -77,6 +77,7 @@ def strike(root: Path, what: str, after_s: float) -> dict[str, object]:
     while driver.poll() is None and not (events.exists() and b'"started"' in events.read_bytes()):
         time.sleep(0.01)
     time.sleep(after_s)
+    before = acknowledged(root)
     workers, programs = descendants(driver)
     victims = {"driver": [driver], "worker": workers[:1], "simulation": programs[:1]}[what]
     hit = 0
@@ -88,7 +89,7 @@ def strike(root: Path, what: str, after_s: float) -> dict[str, object]:
             continue
     driver.wait(timeout=120)
     left = [p for p in (*workers, *programs) if _alive_after(p, 2.0)]
-    kept = acknowledged(root)
+    kept = acknowledged(root) if what == "driver" else before  # acknowledged when the blow fell
     again = campaign(root)
     _, error = again.communicate(timeout=120)
     final = acknowledged(root)

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from mlforhpc.learners.gaussian_process import load
     from mlforhpc.scenarios.surrogate import surrogate
     from mlforhpc.simulations._executable import executable
+    from mlforhpc.simulations._reading import Columns, Json, Pattern
     from mlforhpc.simulations._function import simulation
 
 __version__ = "0.1.0"
 
 _LATER = {
     "Campaign": "mlforhpc.campaign",
+    "Columns": "mlforhpc.simulations._reading",
+    "Json": "mlforhpc.simulations._reading",
+    "Pattern": "mlforhpc.simulations._reading",
     "executable": "mlforhpc.simulations._executable",
     "load": "mlforhpc.learners.gaussian_process",
     "simulation": "mlforhpc.simulations._function",
@@ -38,11 +42,14 @@ _LATER = {
 __all__ = [
     "Campaign",
     "Choice",
+    "Columns",
     "Dataset",
     "Integer",
+    "Json",
     "MLforHPCError",
     "Output",
     "Outputs",
+    "Pattern",
     "Prediction",
     "Real",
     "Space",

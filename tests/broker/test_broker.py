@@ -186,7 +186,7 @@ def test_every_task_is_traced_from_end_to_end(broker, events):
     assert set(map(tuple, kinds.values())) == {("Submitted", "Started", "Finished")}
     ends = [e for e in events(since) if isinstance(e, Finished)]
     assert all(e.started_ns <= e.ended_ns <= e.t and e.bytes_in > 0 and e.bytes_out > 0 and e.peak_memory_bytes > 10**6 for e in ends)
-    assert {e.slot for e in ends} == {"0", "1"}
+    assert {e.slot for e in ends} <= {"0", "1"}
 
 
 def test_a_future_resolves_after_its_line_is_in_the_file(broker, dispatcher):

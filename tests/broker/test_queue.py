@@ -13,15 +13,18 @@ MS = 1_000_000
 
 
 def task(name="f", **options):
+    """A task of a function of this name."""
     return Task(function=Function(name), arguments=b"", kind="decide", charge="learned", ended=lambda task, result: None, **options)
 
 
 @pytest.fixture
 def queue():
+    """Two slots and 1,000 bytes of memory."""
     return Queue(2, 1000, Capabilities())
 
 
 def started(queue):
+    """All that can start now."""
     placements = []
     while (placement := queue.next()) is not None:
         placements.append(placement)
@@ -93,13 +96,16 @@ def test_what_may_be_killed_alone_is_never_batched(queue):
 def test_a_slow_task_waits_until_quick_ones_have_left_a_slot(queue):
     """And quick ones share the slots that slow ones leave."""
     queue.learn(task("quick"), 1000)
-    queue.pending.extend([*[task("quick") for _ in range(4)], task("slow"), *[task("quick") for _ in range(9)]])
+    queue.pending.extend(task("quick") for _ in range(4))
     quick = started(queue)
     assert len(quick) == 4
+    queue.pending.extend([task("slow"), task("quick"), task("quick")])
+    assert started(queue) == []
     for placement in quick[:3]:
         queue.release(placement)
     after = started(queue)
     assert [p.tasks[0].function.reference for p in after] == ["slow", "quick"]
+    assert started(queue) == []
 
 
 def test_cancelled_tasks_are_skipped(queue):

@@ -23,6 +23,10 @@ WAIT_S = 60
 X = {"a": 1.5, "n": 2}
 
 
+SPACE = Space(a=Real(0, 2), n=Integer(1, 3))
+SETTINGS = Space(step=Real(0.0, 1.0))
+
+
 @dataclass(frozen=True)
 class Toy:
     """y = n a + step, with as many side effects as `how` asks for."""
@@ -31,9 +35,9 @@ class Toy:
     log: str = ""
     name: str = "toy"
     version: str = "1"
-    space: Space = Space(a=Real(0, 2), n=Integer(1, 3))
+    space: Space = SPACE
     outputs: tuple[Output, ...] = (Output(name="y", shape=(2,)),)
-    settings: Space | None = Space(step=Real(0.0, 1.0))
+    settings: Space | None = SETTINGS
     references: tuple[str, ...] = ()
 
     @property

@@ -15,9 +15,7 @@ from mlforhpc.core.clock import Clock
 from mlforhpc.core.trace import Decision, Finished, Mark, Opened, Quality, Started, Submitted, Trace, read
 
 EXAMPLES = {
-    "opened": Opened(
-        t=1, host="h", pid=2, unix_ns=3, monotonic_ns=4, system="s", engine="processes", slots=2, resumed=False
-    ),
+    "opened": Opened(t=1, host="h", pid=2, unix_ns=3, monotonic_ns=4, system="s", engine="processes", slots=2, resumed=False),
     "submitted": Submitted(t=1, task=1, kind="simulate", charge="learned", label="a", cores=2, key="k"),
     "started": Started(t=1, task=1, slot="0", attempt=1),
     "finished": Finished(
@@ -40,10 +38,12 @@ KEYS = {
 
 @pytest.fixture
 def path(tmp_path):
+    """Of a trace."""
     return tmp_path / "events.jsonl"
 
 
 def marks(n, start=0):
+    """Events that can be told apart."""
     return [Mark(t=i, task=1, name="i", value=float(i)) for i in range(start, start + n)]
 
 
@@ -151,9 +151,7 @@ def test_a_lagging_subscriber_loses_nothing_while_events_keep_coming(path):
     with Trace_of(path) as trace:
         subscriptions = [trace.subscribe(maxsize=size) for size in (1, 3, 50)]
         received = [[] for _ in subscriptions]
-        readers = [
-            threading.Thread(target=lambda got=got, s=s: got.extend(s)) for s, got in zip(subscriptions, received, strict=True)
-        ]
+        readers = [threading.Thread(target=lambda got=got, s=s: got.extend(s)) for s, got in zip(subscriptions, received, strict=True)]
         for reader in readers:
             reader.start()
         for i, event in enumerate(marks(20_000)):

@@ -58,6 +58,14 @@ def test_text_is_text_in_the_page_s_font() -> None:
     assert "font-size: 11px" in svg and "DejaVu" not in svg
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.199, 0.204), (6.0, 13.0), (0.03, 0.2), (1.0, 1e8)])
+def test_ticks_of_a_logarithmic_axis_are_few_and_different(low: float, high: float) -> None:
+    """However short or long the axis, it has at least two labels and none twice."""
+    svg = drawn(Panel(x_log=True, series=[Series(label="a", x=[low, high], y=[1.0, 1.0])]))
+    labels = [text for x, text in re.findall(r'text-anchor: middle[^>]*x="([\d.]+)"[^>]*>([^<]+)</text>', svg)]
+    assert 2 <= len(labels) == len(set(labels)) <= 9
+
+
 def test_a_dense_series_is_one_path() -> None:
     """Thousands of points are one path of dots, and no more than can be seen."""
     n = 20_000

@@ -42,7 +42,7 @@ def test_a_summary_says_verdict_headline_phases_and_folder(make_run: Callable[..
 def test_an_invalid_run_says_why(parts: dict[str, Any]) -> None:
     """INVALID, and the reason as given, brackets and all."""
     result = parts["result"](valid=False, reason="stated errors [bold]off[/] by 2")
-    assert "✗ INVALID  stated errors [bold]off[/] by 2" in printed(terminal.summary(result, None))
+    assert "✗ INVALID, not ranked  stated errors [bold]off[/] by 2" in printed(terminal.summary(result, None))
 
 
 def test_the_table_of_runs_fits_eighty_columns(make_run: Callable[..., Path], parts: dict[str, Any], tmp_path: Path) -> None:

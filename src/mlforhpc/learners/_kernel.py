@@ -25,11 +25,12 @@ class Singular(ArithmeticError):
 
 def squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
     """|a_i - b_j|^2 for rows a (..., n, d) and b (..., m, d): (..., n, m), never negative."""
-    r2 = np.matmul(a, np.swapaxes(b, -1, -2))  # (..., n, m)
+    r2: FloatArray = np.matmul(a, np.swapaxes(b, -1, -2))  # (..., n, m)
     r2 *= -2.0
     r2 += np.sum(a * a, axis=-1)[..., :, None]
     r2 += np.sum(b * b, axis=-1)[..., None, :]
-    return np.maximum(r2, 0.0, out=r2)
+    np.maximum(r2, 0.0, out=r2)
+    return r2
 
 
 def matern52(a2: FloatArray) -> FloatArray:

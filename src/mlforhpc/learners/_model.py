@@ -1,7 +1,7 @@
 """The model behind the surrogate: principal components, a Gaussian process for each, a model of the stated errors.
 
-    mean_b(x)     = centre_b + sum_k vector_kb deviation_k mean_k(x)
-    variance_b(x) = rest_b   + sum_k vector_kb^2 deviation_k^2 variance_k(x)
+Of column b, with component k's vector times its deviation:
+    mean_b(x) = centre_b + sum_k vector_kb mean_k(x),   variance_b(x) = rest_b + sum_k vector_kb^2 variance_k(x)
 """
 
 from __future__ import annotations
@@ -138,8 +138,10 @@ def fit_model(table: Table, options: Options, seed: int) -> Model:
     """Fit everything that a table decides: basis, mean functions, hyperparameters, noise."""
     basis = fit_basis(table, options.components)
     scores, noise = basis.scores(table.y), basis.score_noise(table.se2)
-    candidates = [c for c in ((False, True) if options.linear is None else (options.linear,)) if not c or len(table.u) > 2 * table.u.shape[1] + 2]
-    fits = [_fit_processes(table.u, scores, noise, linear=c, starts=options.starts, seed=seed) for c in candidates or [False]]
+    n, d = table.u.shape
+    choices = (False, True) if options.linear is None else (options.linear,)
+    candidates = [linear for linear in choices if not linear or n > 2 * (d + 1)] or [False]
+    fits = [_fit_processes(table.u, scores, noise, linear=c, starts=options.starts, seed=seed) for c in candidates]
     processes = max(fits, key=lambda ps: sum(p.log_density for p in ps))
     return _assemble(table, basis.centre, basis.rest, basis.vectors * basis.deviations[:, None], processes)
 

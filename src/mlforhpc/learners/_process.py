@@ -64,9 +64,7 @@ def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, linear: bool, rn
     return condition(theta, u, y, v, h)
 
 
-def hyperparameters(
-    u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray, *, rng: np.random.Generator, starts: int
-) -> FloatArray:
+def hyperparameters(u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray, *, rng: np.random.Generator, starts: int) -> FloatArray:
     """The best theta (2 d + 3,) of a few starts: one at lengths of half the cube's diagonal, the others around it."""
     d = u.shape[1]
     centre, width = prior(d)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Prediction
@@ -25,13 +26,20 @@ CHUNK_BYTES = 400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GaussianProcessSurrogate:
-    """See `mlforhpc.core.learner.Surrogate`; made by the learner or by `load`."""
+    """See `mlforhpc.core.learner.Surrogate`; made by the learner or by `load`.
+
+    Attributes:
+        model: the fit to all runs.
+        stated: scores of the runs left out, with their own standard errors: for the mean, and for runs that state theirs.
+        foreseen: scores with the standard errors that the model foresees: for a run that was not made.
+    """
 
     space: Space
     outputs: tuple[Output, ...]
     card: Mapping[str, str | float]
     model: Model
-    calibration: Calibration
+    stated: Calibration
+    foreseen: Calibration
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,31 +68,35 @@ class GaussianProcessSurrogate:
         if of not in ("run", "mean"):
             raise UsageError(f"An interval is of a 'run' or of the 'mean', found '{of}'.")
         u = self.space.encode(self.space.check(x))  # (n, d)
-        n = len(u)
-        blocks = column_blocks(self.outputs)
-        flat = [np.empty((3, n, b - a)) for a, b in blocks]
+        noise = None if se is None else self._given(se, len(u))
+        calibration = self.foreseen if of == "run" and se is None else self.stated
+        mean, lower, upper, inside = self._in_chunks(u, calibration.factors(coverage, joint), of == "run", noise)
+        return Prediction(mean=mean, lower=lower, upper=upper, inside=inside, coverage=coverage, of=of, joint=joint)
+
+    def _in_chunks(
+        self, u: FloatArray, factors: FloatArray, of_run: bool, given: FloatArray | None
+    ) -> tuple[dict[str, FloatArray], dict[str, FloatArray], dict[str, FloatArray], NDArray[np.bool_]]:
+        """Mean, lower and upper end by output, and inside, each array written once, a chunk of points at a time."""
+        blocks, n, scale = column_blocks(self.outputs), len(u), self.model.scale
+        out = [np.empty((3, n, b - a)) for a, b in blocks]
         inside = np.empty(n, dtype=bool)
-        widths = np.array([b - a for a, b in blocks])
-        factor = np.repeat(self.calibration.factors(coverage, joint), widths) * self.model.scale  # (m,)
-        given = None if se is None else self._given(se, n)
+        width = np.repeat(factors, [b - a for a, b in blocks]) * scale  # (m,)
         step = max(16, CHUNK_BYTES // (8 * max(self.model.weights.size, 1)))
         for i in range(0, n, step):
             rows = slice(i, i + step)
             mean, variance, noise, reach = self.model.moments(u[rows])
             inside[rows] = reach <= self.model.farthest
-            if of == "run":
+            if of_run:
                 variance += noise if given is None else given[rows]
             half = np.sqrt(variance, out=variance)
-            half *= factor
-            mean *= self.model.scale
-            for (a, b), out in zip(blocks, flat, strict=True):
-                out[0, rows] = mean[:, a:b]
-                np.subtract(mean[:, a:b], half[:, a:b], out=out[1, rows])
-                np.add(mean[:, a:b], half[:, a:b], out=out[2, rows])
-        named = [
-            {o.name: values[part].reshape(n, *o.shape) for o, values in zip(self.outputs, flat, strict=True)} for part in range(3)
-        ]
-        return Prediction(mean=named[0], lower=named[1], upper=named[2], inside=inside, coverage=coverage, of=of, joint=joint)
+            half *= width
+            mean *= scale
+            for (a, b), part in zip(blocks, out, strict=True):
+                part[0, rows] = mean[:, a:b]
+                np.subtract(mean[:, a:b], half[:, a:b], out=part[1, rows])
+                np.add(mean[:, a:b], half[:, a:b], out=part[2, rows])
+        mean_lower_upper = [{o.name: part[k].reshape(n, *o.shape) for o, part in zip(self.outputs, out, strict=True)} for k in range(3)]
+        return mean_lower_upper[0], mean_lower_upper[1], mean_lower_upper[2], inside
 
     def _given(self, se: Mapping[str, FloatArray], n: int) -> FloatArray:
         """Squared standard errors in scaled units (n, m); an output left out keeps its nugget."""
@@ -112,16 +124,24 @@ class GaussianProcessSurrogate:
         }
 
     def _arrays(self) -> dict[str, FloatArray]:
-        return {**self.model.arrays(), "pointwise_scores": self.calibration.pointwise, "joint_scores": self.calibration.joint}
+        return {
+            **self.model.arrays(),
+            "stated_pointwise": self.stated.pointwise,
+            "stated_joint": self.stated.joint,
+            "foreseen_pointwise": self.foreseen.pointwise,
+            "foreseen_joint": self.foreseen.joint,
+        }
 
 
 def from_saved(metadata: dict[str, Any], arrays: dict[str, FloatArray]) -> GaussianProcessSurrogate:
     """The surrogate that `_metadata` and `_arrays` describe."""
-    calibration = Calibration(pointwise=arrays.pop("pointwise_scores"), joint=arrays.pop("joint_scores"))
+    stated = Calibration(pointwise=arrays.pop("stated_pointwise"), joint=arrays.pop("stated_joint"))
+    foreseen = Calibration(pointwise=arrays.pop("foreseen_pointwise"), joint=arrays.pop("foreseen_joint"))
     return GaussianProcessSurrogate(
         space=space_from_json(metadata["space"]),
         outputs=tuple(output_from_json(row) for row in metadata["outputs"]),
         card=metadata["card"],
         model=Model(**arrays),
-        calibration=calibration,
+        stated=stated,
+        foreseen=foreseen,
     )

@@ -5,6 +5,7 @@ Columns are the outputs' elements in order (m of them), each output divided by o
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -84,7 +85,7 @@ def tabulate(data: Dataset) -> Table:
 def column_blocks(outputs: tuple[Output, ...]) -> tuple[tuple[int, int], ...]:
     """Columns of each output in the table."""
     ends = np.cumsum([0, *(math.prod(o.shape) for o in outputs)]).tolist()
-    return tuple(zip(ends[:-1], ends[1:], strict=True))
+    return tuple(itertools.pairwise(ends))
 
 
 def typical_scale(output: Output, y: FloatArray) -> float:

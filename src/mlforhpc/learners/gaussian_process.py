@@ -56,8 +56,14 @@ class GaussianProcess:
             ]
             left_out, model = [task.result() for task in tasks], whole.result()
         check = _check(table, parts, left_out)
-        card = {"learner": NAME, "runs": float(n), "rows": float(len(data)), **_describe(model), **check.card}
-        return GaussianProcessSurrogate(space=data.space, outputs=data.outputs, card=card, model=model, calibration=check.calibration)
+        return GaussianProcessSurrogate(
+            space=data.space,
+            outputs=data.outputs,
+            card={"learner": NAME, "runs": float(n), "rows": float(len(data)), **_describe(model), **check.card},
+            model=model,
+            stated=check.stated,
+            foreseen=check.foreseen,
+        )
 
 
 def create(*, components: int | None = None, linear: bool | None = None, folds: int = 10, starts: int = 1) -> GaussianProcess:
@@ -89,7 +95,10 @@ def fit_fold(table: Table, part: NDArray[np.intp], options: Options, seed: int) 
     """The task that fits all runs but those of `part`, from nothing, and predicts those."""
     with threadpool_limits(1, "blas"):
         rest = np.setdiff1d(np.arange(len(table.u)), part)
-        return fit_model(table.rows(rest), options, seed).moments(table.u[part])
+        model = fit_model(table.rows(rest), options, seed)
+        moments = model.moments(table.u[part])
+        effort = np.where(table.stated, model.fidelity / table.fidelity[part, None], 1.0)  # (part, m)
+        return moments._replace(noise=moments.noise * effort)
 
 
 def folds_of(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
@@ -99,9 +108,10 @@ def folds_of(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
 
 
 class Check(NamedTuple):
-    """What leaving runs out has shown."""
+    """What leaving runs out has shown, with the standard errors that they stated and with those foreseen for them."""
 
-    calibration: Calibration
+    stated: Calibration
+    foreseen: Calibration
     card: dict[str, str | float]
 
 
@@ -109,21 +119,22 @@ def _check(table: Table, parts: list[NDArray[np.intp]], left_out: list[Moments])
     """Scores of the runs left out, and what to say of them."""
     n = len(table.u)
     if not parts:
-        return Check(uncalibrated(len(table.blocks), n), {"calibration": f"none: Student, fewer than {FEWEST_TO_FOLD} runs"})
-    error, variance = np.empty_like(table.y), np.empty_like(table.y)
+        student = uncalibrated(len(table.blocks), n)
+        return Check(student, student, {"calibration": f"none: Student, fewer than {FEWEST_TO_FOLD} runs"})
+    error, variance, noise = np.empty_like(table.y), np.empty_like(table.y), np.empty_like(table.y)
     for part, moments in zip(parts, left_out, strict=True):
-        error[part] = table.y[part] - moments.mean
-        variance[part] = moments.variance + np.where(table.stated, table.se2[part], moments.noise)
-    scores = standardised_errors(error, variance)
-    calibration = calibrate(scores, table.blocks)
+        error[part], variance[part], noise[part] = table.y[part] - moments.mean, moments.variance, moments.noise
+    scores = standardised_errors(error, variance + np.where(table.stated, table.se2, noise))
+    stated = calibrate(scores, table.blocks)
+    foreseen = calibrate(standardised_errors(error, variance + noise), table.blocks)
     card: dict[str, str | float] = {
         "calibration": f"{len(parts)} refitted folds",
         "fold_coverage_90_uncalibrated": float(np.mean(scores <= 1.6448536269514722)),
-        "factor_90": float(np.mean(calibration.factors(0.9, False))),
-        "factor_90_joint": float(np.mean(calibration.factors(0.9, True))),
+        "factor_90": float(np.mean(stated.factors(0.9, False))),
+        "factor_90_joint": float(np.mean(stated.factors(0.9, True))),
         "fold_error": _relative(np.mean(error**2 - table.se2)),
     }
-    return Check(calibration, card)
+    return Check(stated, foreseen, card)
 
 
 def _relative(square: np.floating) -> float:

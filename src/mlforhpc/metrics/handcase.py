@@ -11,10 +11,12 @@ One rung of 100 steps, errors^2 1 and 1, cost 2 s; another of 400 steps, errors^
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from mlforhpc.core.check import Check
 from mlforhpc.core.simulation import Output
 from mlforhpc.metrics.gain import LearnedCost, break_even, gain_at
 from mlforhpc.metrics.ladder import Rung, build_ladder
@@ -35,6 +37,13 @@ class Case:
     def holds(self) -> bool:
         """Whether they agree."""
         return abs(self.computed - self.expected) <= 1e-12 * max(1.0, abs(self.expected))
+
+
+def checks() -> Iterator[Check]:
+    """The cases as checks of a benchmark's `verify`."""
+    for case in hand_cases():
+        sentence = f"{case.name} is {case.computed:.12g}, by hand {case.expected:.12g}"
+        yield Check(name=case.name, passed=case.holds, found=case.computed, limit=case.expected, sentence=sentence)
 
 
 def hand_cases() -> list[Case]:

@@ -118,6 +118,8 @@ def _figure(figure: Figure, prefix: str) -> FigureView:
         for one in panel.series:
             first.setdefault(one.label, one)
     legend = [Legend(label, inks[label].colour, _style(one), draw.MARKERS[inks[label].marker]) for label, one in first.items()]
+    if all(len(panel.series) <= 1 for panel in figure.panels):
+        legend = []
     return FigureView(
         id=prefix,
         title=figure.title,
@@ -131,7 +133,12 @@ def _figure(figure: Figure, prefix: str) -> FigureView:
 
 
 def _inks(figure: Figure) -> dict[str, draw.Ink]:
-    """Series label -> colour and marker: roles have theirs, the others take the colours that are left, in order."""
+    """Series label -> colour and marker: roles have theirs, the others take the colours that are left, in order.
+
+    Where no panel has more than one series there is nothing to tell apart: all look alike, and need no legend.
+    """
+    if all(len(panel.series) <= 1 for panel in figure.panels):
+        return {one.label: draw.Ink(_ROLES[one.role or "learned"], "o") for panel in figure.panels for one in panel.series}
     roles = {one.label: one.role for panel in figure.panels for one in panel.series}
     taken = {_ROLES[role] for role in roles.values() if role}
     free = itertools.cycle([f"series-{i}" for i in range(1, palette.SERIES + 1) if f"series-{i}" not in taken])

@@ -142,16 +142,19 @@ def _limits(axes: Axes, panel: Panel) -> None:
 
 def _ticks(axes: Axes, panel: Panel) -> None:
     for axis, log in ((axes.xaxis, panel.x_log), (axes.yaxis, panel.y_log)):
-        if log:
-            low, high = axis.get_view_interval()
-            decades = math.log10(high / low) if low > 0 and high > low else 1.0
-            steps = (1.0, 2.0, 3.0, 5.0) if decades < 0.9 else (1.0, 2.0, 5.0) if decades < 1.7 else (1.0, 3.0) if decades < 2.6 else (1.0,)
+        low, high = axis.get_view_interval()
+        decades = math.log10(high / low) if log and 0 < low < high else 0.0
+        if decades < 0.7:  # so short that a logarithmic axis has round numbers in even steps
+            axis.set_major_locator(MaxNLocator(nbins=5 if log else 6, steps=[1, 2, 2.5, 5, 10]))
+            if log:
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+        else:
+            steps = (1.0, 2.0, 5.0) if decades < 1.7 else (1.0, 3.0) if decades < 2.6 else (1.0,)
             axis.set_major_locator(LogLocator(subs=steps, numticks=12 if decades < 2.6 else 7))
             axis.set_major_formatter(FuncFormatter(lambda value, _: numbers.tick(value)))
+        if log:
             axis.set_minor_locator(NullLocator())
             axis.set_minor_formatter(NullFormatter())
-        else:
-            axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     if panel.categories is not None:
         draw.categories(axes, panel.categories)
 

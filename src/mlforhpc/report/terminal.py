@@ -69,9 +69,9 @@ def _limit(result: Result) -> str:
 
 def _verdict_line(verdict: Verdict) -> Text:
     line = _badge(verdict)
+    if not verdict.ranked:
+        line.append(", not ranked", style="dim")
     line.append(f"  {verdict.reason}", style="default")
-    if not verdict.ranked and verdict.status == "VALID":
-        line.append("  Not ranked.", style="dim")
     return line
 
 

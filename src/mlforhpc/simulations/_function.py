@@ -49,7 +49,7 @@ def simulation(
     function: Callable[..., Any],
     *,
     space: Space,
-    outputs: Sequence[Output],
+    outputs: Sequence[Output | str],
     name: str | None = None,
     version: str | None = None,
     files: Sequence[Path | str] = (),
@@ -64,7 +64,7 @@ def simulation(
             signature names them. Returns a number or array (one output), a tuple (one value an output), a mapping
             from output name to value, or `Outputs` (with standard errors and checks).
         space: the parameters.
-        outputs: what it returns, in order.
+        outputs: what it returns, in order; a name alone is a dimensionless number.
         name: of the simulation; the function's if left out.
         version: the author's; a hash of the function's source file and of `files` if left out.
         files: other files that decide the result.
@@ -79,10 +79,10 @@ def simulation(
         settings.row(default_settings)
     signature = inspect.signature(function).parameters
     return FunctionSimulation(
-        name=name or getattr(function, "__name__", type(function).__name__),
+        name=name or str(getattr(function, "__name__", type(function).__name__)),
         version=version or source_hash(function, files),
         space=space,
-        outputs=tuple(outputs),
+        outputs=tuple(Output(name=output) if isinstance(output, str) else output for output in outputs),
         function=function,
         wanted=tuple(word for word in RESERVED if word in signature),
         settings=settings,
@@ -138,4 +138,4 @@ def _check_signature(function: Callable[..., Any], space: Space) -> None:
     needed = [p.name for p in signature if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
     unmet = [name for name in needed if name not in (*space.names, *RESERVED)]
     if unmet:
-        raise UsageError(f"The function needs an argument '{unmet[0]}', which is no parameter of the space; it has {', '.join(space.names)}.")
+        raise UsageError(f"The function needs an argument '{unmet[0]}'; the space has only {', '.join(space.names)}.")

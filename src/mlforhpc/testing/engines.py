@@ -68,9 +68,9 @@ def remote_traceback(create: Create) -> None:
 def exception_that_does_not_unpickle(create: Create) -> None:
     """An exception whose class cannot be unpickled fails one task, and no other."""
     with _broker(create) as broker:
-        futures = [broker.submit("decide", _raise_unreadable), broker.submit("decide", _divide, 6, 3)]
-        _expect("Unreadable" in str(_error(futures[0])), "the error must name the exception")
-        _expect(futures[1].result(WAIT_S) == 2, "the next task must not notice")
+        bad, good = broker.submit("decide", _raise_unreadable), broker.submit("decide", _divide, 6, 3)
+        _expect("Unreadable" in str(_error(bad)), "the error must name the exception")
+        _expect(good.result(WAIT_S) == 2, "the next task must not notice")
 
 
 def result_that_does_not_pickle(create: Create) -> None:
@@ -91,7 +91,8 @@ def functions_by_value(create: Create) -> None:
     """Lambdas and closures run, and a changed closure is a new function."""
     with _broker(create) as broker:
         for factor in (2, 3):
-            _expect(broker.submit("decide", lambda x, k=factor: k * x, 5).result(WAIT_S) == 5 * factor, "a lambda must be the one submitted")
+            product = broker.submit("decide", lambda x, k=factor: k * x, 5).result(WAIT_S)
+            _expect(product == 5 * factor, "a lambda must be the one submitted")
 
 
 def many_small_tasks(create: Create) -> None:

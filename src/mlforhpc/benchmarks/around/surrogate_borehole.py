@@ -19,7 +19,7 @@ from mlforhpc.core.check import Check
 from mlforhpc.core.names import load
 from mlforhpc.core.result import Result
 from mlforhpc.core.seeds import derive
-from mlforhpc.metrics.handcase import hand_cases
+from mlforhpc.metrics import handcase
 from mlforhpc.scenarios.judged_result import result
 from mlforhpc.scenarios.judgement import judge
 from mlforhpc.scenarios.referee import HeldOut, measure
@@ -68,6 +68,4 @@ def verify() -> Iterator[Check]:
     ratio = float(flow.std() / simulation.outputs[0].scale)
     sentence = f"standard deviation over the space / declared scale is {ratio:.3f} (1 within 0.02)"
     yield Check(name="scale", passed=abs(ratio - 1) < 0.02, found=ratio, limit=0.02, sentence=sentence)
-    for case in hand_cases():
-        sentence = f"{case.name}: {case.computed:.12g}, by hand {case.expected:.12g}"
-        yield Check(name=case.name, passed=case.holds, found=case.computed, limit=case.expected, sentence=sentence)
+    yield from handcase.checks()

@@ -27,7 +27,7 @@ from mlforhpc.core.result import Result
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray, Space
 from mlforhpc.learners import gaussian_process
-from mlforhpc.metrics.handcase import hand_cases
+from mlforhpc.metrics import handcase
 from mlforhpc.scenarios.judged_result import result
 from mlforhpc.scenarios.judgement import judge
 from mlforhpc.scenarios.referee import HeldOut, Measured, Rung, measure
@@ -127,6 +127,4 @@ def mean_density(learned: Learned, measured: Measured) -> dict[str, FloatArray]:
 def verify() -> Iterator[Check]:
     """Solver, error bars and baseline against known truths (outputs and measured costs only), the metric against cases worked by hand."""
     yield from nanoconfinement.truths(nanoconfinement.create())
-    for case in hand_cases():
-        sentence = f"{case.name}: {case.computed:.12g}, by hand {case.expected:.12g}"
-        yield Check(name=case.name, passed=case.holds, found=case.computed, limit=case.expected, sentence=sentence)
+    yield from handcase.checks()
