@@ -19,6 +19,7 @@ MLFORHPC = [sys.executable, "-m", "mlforhpc"]
 
 
 def call(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess:
+    """The command as a process of its own."""
     return subprocess.run([*MLFORHPC, *words], capture_output=True, text=True, cwd=cwd, env={**os.environ, **env}, timeout=240)
 
 
@@ -151,7 +152,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path):
     while time.monotonic() < deadline and _finished_simulations(tmp_path) < 3:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "--resume" in err and "Traceback" not in err
     (folder,) = tmp_path.iterdir()

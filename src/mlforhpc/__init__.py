@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlforhpc.learners.gaussian_process import load
     from mlforhpc.scenarios.surrogate import surrogate
     from mlforhpc.simulations._executable import executable
-    from mlforhpc.simulations._reading import Columns, Json, Pattern
     from mlforhpc.simulations._function import simulation
+    from mlforhpc.simulations._reading import Columns, Json, Pattern
 
 __version__ = "0.1.0"
 

@@ -38,6 +38,7 @@ def noisy(a: float, b: float, seed: int) -> Outputs:
 
 
 def make(function, name="wave"):
+    """A simulation of one number around a function of this file."""
     return simulation(function, name=name, space=SPACE, outputs=[Output(name="y", scale=1.0)], version="1")
 
 
@@ -49,6 +50,7 @@ def campaign(tmp_path):
 
 
 def decisions(folder: Path):
+    """(decision, data) of a campaign, in order."""
     return [(e.decision, e.data) for e in trace.read(folder / "events.jsonl") if isinstance(e, trace.Decision)]
 
 
@@ -102,7 +104,7 @@ def test_a_simulation_that_fails_for_part_of_the_space(campaign):
 
 def test_a_simulation_that_always_fails_says_why(campaign):
     """Fewer than two successes: a sentence with the commonest reason, not a crash in the learner."""
-    with pytest.raises(UsageError, match="found 0 of 4.*always wrong"):
+    with pytest.raises(UsageError, match=r"found 0 of 4.*always wrong"):
         surrogate(campaign.broker, make(always_fails, "never"), budget=4)
 
 

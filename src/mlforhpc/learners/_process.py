@@ -19,6 +19,8 @@ from mlforhpc.learners._kernel import Singular, cholesky, envelope, matern52, re
 
 FLOOR = 1e-10
 """Smallest nugget, relative to the variance of y."""
+MOST_SEARCHED = 500
+"""Hyperparameters are searched on at most so many random rows; the posterior uses all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,8 @@ def trend_basis(u: FloatArray, linear: bool) -> FloatArray:
 def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, linear: bool, rng: np.random.Generator, starts: int) -> Process:
     """Fit to standardised y (n,) at u (n, d) with stated noise variances v (n,)."""
     h = trend_basis(u, linear)
-    theta = hyperparameters(u, y, v, h, rng=rng, starts=starts)
+    some = rng.permutation(len(u))[:MOST_SEARCHED] if len(u) > MOST_SEARCHED else np.arange(len(u))
+    theta = hyperparameters(u[some], y[some], v[some], h[some], rng=rng, starts=starts)
     return condition(theta, u, y, v, h)
 
 

@@ -118,7 +118,7 @@ def _figure(figure: Figure, prefix: str) -> FigureView:
         for one in panel.series:
             first.setdefault(one.label, one)
     legend = [Legend(label, inks[label].colour, _style(one), draw.MARKERS[inks[label].marker]) for label, one in first.items()]
-    if all(len(panel.series) <= 1 for panel in figure.panels):
+    if len(figure.panels) > 1 and all(len(panel.series) <= 1 for panel in figure.panels):
         legend = []
     return FigureView(
         id=prefix,

@@ -226,6 +226,9 @@ def save(j: Judgement, folder: Path) -> None:
         arrays |= {f"{name}.r1": m.r1.y[name], f"{name}.r2": m.r2.y[name]}
         arrays |= {f"{name}.se{k}": r.y_se[name] for k, r in ((1, m.r1), (2, m.r2)) if name in r.y_se}
     arrays |= {"cost1_s": m.r1.cost_s, "cost2_s": m.r2.cost_s}
+    for r in j.ladder.rungs if j.ladder else ():
+        arrays |= {f"ladder_{r.name}.steps": np.array(r.steps), f"ladder_{r.name}.q2_terms": r.terms, f"ladder_{r.name}.cost_s": r.cost_s}
+    arrays["ladder"] = np.array([r.name for r in j.ladder.rungs] if j.ladder else [], dtype=str)
     for rung in m.rungs:
         label = f"rung_{rung.fidelity:g}"
         arrays |= {f"{label}.index": rung.index, f"{label}.cost_s": rung.data.cost_s}

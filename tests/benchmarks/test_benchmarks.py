@@ -1,0 +1,80 @@
+"""Every benchmark at size tiny, its contract, and the gates that make a verdict mean something."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlforhpc.core import names
+from mlforhpc.core.benchmark import SIZE_NAMES
+from mlforhpc.run import Request, run
+
+ALL = sorted(names.find("benchmarks"))
+
+
+def benchmark(name: str):
+    """The module, or a skip that names the extra."""
+    try:
+        return names.load("benchmarks", name)
+    except names.MissingExtra as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_benchmark_keeps_its_contract(name):
+    """A question, a version, a class that is its folder, a source, a target and a plan for every size."""
+    module = benchmark(name)
+    assert module.__doc__.splitlines()[0].endswith("?") and module.VERSION and module.SOURCE
+    assert module.__name__.split(".")[-2] == module.CLASS
+    assert set(module.TARGET) == set(module.PLANS) <= set(SIZE_NAMES) and {"tiny", "small"} <= set(module.PLANS)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_benchmark_is_valid_at_tiny_and_has_no_rank(name, tmp_path):
+    """An installation check, on two slots."""
+    benchmark(name)
+    folder, result = run(Request(benchmark=name, size="tiny", slots=2), root=tmp_path)
+    assert result.verdict.status == "VALID", result.verdict.reason
+    assert not result.verdict.ranked and (folder / "result.json").exists()
+    assert result.references and all(figure.panels for figure in result.figures)
+
+
+def test_quality_has_the_same_digits_on_serial_and_processes(tmp_path):
+    """Every digit of the quality block, by seed, whatever the engine."""
+    found = [
+        run(Request(benchmark="surrogate-borehole", size="tiny", seed=7, engine=engine), root=tmp_path)[1].quality
+        for engine in ("serial", "processes")
+    ]
+    assert found[0] == found[1]
+
+
+def test_held_out_systems_are_stratified_and_weighted_back():
+    """Four strata of equal number; weights sum to one; the corner holds 1/3 x 0.28 x 0.5 of the space."""
+    module = benchmark("surrogate-nanoconfinement")
+    space = importlib.import_module("mlforhpc.simulations.nanoconfinement").Nanoconfinement.space
+    held = module.held_out(space, 16, seed=3)
+    assert len(held.x) == 64 and held.weight.sum() == pytest.approx(1.0)
+    corner = np.array([s == "dense corner" for s in held.stratum])
+    assert corner.sum() == 16 and held.weight[corner].sum() == pytest.approx(0.28 * 0.5 / 3)
+    assert (held.x[corner, 2] == 3).all() and (held.x[corner, 3] > 0.68).all() and (held.x[corner, 1] > 0.6).all()
+    others = held.x[np.array([s == "z+ = 3" for s in held.stratum])]
+    assert not ((others[:, 3] > 0.68) & (others[:, 1] > 0.6)).any()
+    space.check(held.x)
+    assert not np.allclose(held.x, module.held_out(space, 16, seed=4).x)
+
+
+def test_a_broken_run_leaves_its_folder_and_reason(tmp_path, monkeypatch):
+    """A run that raises is logged and can be resumed; nothing is overwritten."""
+    module = benchmark("surrogate-borehole")
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("the referee fell asleep")
+
+    monkeypatch.setattr(module, "judge", broken)
+    with pytest.raises(RuntimeError):
+        run(Request(benchmark="surrogate-borehole", size="tiny", slots=2), root=tmp_path)
+    (folder,) = Path(tmp_path).iterdir()
+    assert "fell asleep" in (folder / "log.txt").read_text() and not (folder / "result.json").exists()
