@@ -1,6 +1,6 @@
 """Several runs of one benchmark in one table: every seed, and all of them together with nested intervals.
 
-    mlforhpc run surrogate-nanoconfinement --repeats 5 && python bench/flagship_seeds.py runs/*-surrogate-nanoconfinement-small-*
+mlforhpc run surrogate-nanoconfinement --repeats 5 && python bench/flagship_seeds.py runs/*-surrogate-nanoconfinement-small-*
 """
 
 from __future__ import annotations

@@ -8,17 +8,8 @@ import time
 from concurrent.futures import wait
 
 from _paired import own_broker
+from _tasks import sleep, spin
 from mlforhpc.core.trace import Finished, read
-
-
-def sleep() -> None:
-    time.sleep(0.01)
-
-
-def spin() -> None:
-    end = time.perf_counter() + 0.01
-    while time.perf_counter() < end:
-        pass
 
 
 def main() -> None:

@@ -111,6 +111,28 @@ def test_a_driver_killed_with_9_leaves_no_process(tmp_path, engine):
     assert all_gone(pids)
 
 
+def test_a_process_forked_from_the_driver_does_not_keep_the_slots_alive(tmp_path):
+    """It lets go of their lifelines."""
+    body = f"""{SIMULATING}
+broker = open_broker()
+broker.submit('simulate', simulate, 'a')
+while not (here / 'a').exists(): time.sleep(0.01)
+if os.fork() == 0:
+    os.close(2)
+    (here / "part").write_text(str(os.getpid()))
+    (here / "part").rename(here / "forked")
+    time.sleep(600)
+time.sleep(600)
+"""
+    driver, (*slots, forked) = start(tmp_path, body, ["a", "a-program", "forked"])
+    os.kill(driver.pid, signal.SIGKILL)
+    try:
+        driver.communicate(timeout=60)
+        assert all_gone(slots)
+    finally:
+        os.kill(forked, signal.SIGKILL)
+
+
 def test_a_child_that_holds_the_interpreter_lock_ends_with_its_driver(tmp_path):
     """The kernel ends it, not its own Python."""
     body = """

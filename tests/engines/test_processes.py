@@ -15,7 +15,7 @@ import pytest
 
 from mlforhpc.core.errors import MLforHPCError, Unplaceable, UsageError
 from mlforhpc.core.task import Batch
-from mlforhpc.engines import _slot, processes
+from mlforhpc.engines import _lanes, _slot, processes
 
 WAIT_S = 60
 
@@ -133,10 +133,15 @@ def test_import_is_not_task_time(engine, batch, tmp_path, monkeypatch):
 def test_a_large_argument_does_not_block_the_other_slot(engine, batch, value):
     """30 MB for a slot that is not listening wait in the driver; the other slot answers meanwhile."""
     slow = engine.submit(batch(time.sleep, 1.0, quick=True))
-    other = engine.submit(batch(time.sleep, 1.0, quick=True))
-    large = engine.submit(batch(len, b"x" * 30_000_000, quick=True))
+    quick = engine.submit(batch(time.sleep, 0.0, quick=True))
+    quick.result(WAIT_S)
+    blocker = engine.submit(batch(time.sleep, 0.5, quick=True))
+    large = engine.submit(batch(len, b"x" * 30_000_000, quick=True))  # behind the first, whose socket takes 0.2 MB
+    blocker.result(WAIT_S)
+    small = engine.submit(batch(abs, -1, quick=True))
+    assert value(small.result(WAIT_S)[0]) == 1
+    assert not large.done()
     assert not slow.done()
-    assert not other.done()
     assert value(large.result(WAIT_S)[0]) == 30_000_000
 
 
@@ -149,6 +154,7 @@ def test_slots_have_one_thread_and_their_own_group(engine, batch, value):
 def test_a_child_that_cannot_start_is_said_and_loses_its_tasks(monkeypatch, batch, capfd):
     """No hang: warm_up raises, and futures resolve."""
     monkeypatch.setattr(_slot, "_START", "raise SystemExit(7)")
+    monkeypatch.setattr(_lanes, "MOST_FAILURES", 3)
     engine = processes.create(2)
     try:
         future = engine.submit(batch(abs, -1))
@@ -158,6 +164,22 @@ def test_a_child_that_cannot_start_is_said_and_loses_its_tasks(monkeypatch, batc
         assert result.outcome == "lost"
         late = engine.submit(batch(abs, -1)).result(WAIT_S)
         assert late[0].outcome == "lost"
+    finally:
+        engine.shutdown()
+
+
+def test_a_child_that_fails_to_start_for_a_moment_is_started_again(monkeypatch, batch, value, tmp_path):
+    """A passing fault costs no slot."""
+    flag = tmp_path / "well"
+    start = f"import os; os.path.exists({str(flag)!r}) or exit(7); {_slot._START}"
+    monkeypatch.setattr(_slot, "_START", start)
+    engine = processes.create(1)
+    try:
+        future = engine.submit(batch(abs, -1))
+        while engine._lanes.lanes[0].failures == 0:
+            time.sleep(0.005)
+        flag.touch()
+        assert value(future.result(WAIT_S)[0]) == 1
     finally:
         engine.shutdown()
 
@@ -201,7 +223,7 @@ def test_what_a_killed_driver_left_behind_is_removed_by_the_next_one(tmp_path):
 
 
 def test_a_slot_outlives_the_thread_that_first_used_it(batch, value):
-    """PR_SET_PDEATHSIG is about threads: the engine's own starts the children."""
+    """Its lifeline is the process, not a thread of it."""
     engines = []
     thread = threading.Thread(target=lambda: engines.append(processes.create(1)))
     thread.start()

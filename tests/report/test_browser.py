@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,11 +145,10 @@ def test_the_picture_is_not_empty(browser: Browser, report: Path) -> None:
 
 
 def main(path: Path, target: Path, width: int = 1400, dark: bool = False) -> None:
-    """Pictures of a report, at most 3000 px high each."""
+    """Pictures of a report, at most 2000 px high each."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(Path(profile))
         browser.open(path, width=width, dark=dark)
-        time.sleep(0.3)
         height = int(browser.call("Page.getLayoutMetrics")["cssContentSize"]["height"])
         step = 2000
         for index, top in enumerate(range(0, height, step)):

@@ -72,7 +72,7 @@ class Dispatcher:
         self._last = trace.last_task
         self._submitted = self._ended = 0
         self._cpu_s = time.process_time()
-        self._placing = self._closed = False
+        self._placing = self._closed = self._about_to_flush = False
         self._scratch = Scratch(scratch, prefix="mlforhpc-work-")
         self.workdirs = self._scratch.path
         engine.listen(self._on_started, self._on_marked)
@@ -197,7 +197,8 @@ class Dispatcher:
         if task is not None and not task.announced and not task.quick:  # a quick one is over in a moment
             task.announced = True
             self.trace.emit(Started(t=self.clock.now_ns(), task=number, slot=slot, attempt=task.attempt))
-            self.flush()
+            if not self._about_to_flush:
+                self.flush()
 
     def _on_marked(self, number: int, name: str, value: float) -> None:
         self.trace.emit(Mark(t=self.clock.now_ns(), task=number, name=name, value=value))
@@ -220,7 +221,9 @@ class Dispatcher:
                 task.in_flight = False
                 if result.outcome == "ok":
                     self._queue.learn(task, result.ended_ns - result.started_ns)
+        self._about_to_flush = True
         self._place()  # first, so that the slot is busy while we do the rest
+        self._about_to_flush = False
         again, over = [], []
         for task, result in zip(placement.tasks, results, strict=True):
             if task.concluded:

@@ -78,7 +78,7 @@ class Broker(Protocol):
         """Cancel a task, killing it if it runs."""
         ...
 
-    def decide(self, decision: str, **fields: Any) -> None:
+    def decide(self, decision: str, /, **fields: Any) -> None:
         """Trace a decision (ask, tell, gate, stop, which surrogate version): enough to replay."""
         ...
 

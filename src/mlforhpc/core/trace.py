@@ -12,6 +12,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,7 @@ __all__ = [
 
 _BUFFERED_EVENTS = 64
 _PAGE_BYTES = 1 << 18
+_NAP_S = 0.002
 _encode_into = ENCODER.encode_into
 
 
@@ -123,7 +125,7 @@ class Trace:
                 self._flush()
             finally:
                 for subscription in self._subscriptions:
-                    subscription._queue.put(None)
+                    subscription._end()
                 self._subscriptions = ()
                 os.close(self._fd)
                 self._fd = -1
@@ -158,39 +160,34 @@ class Subscription:
     """A bounded queue of decoded events, for one reader thread; it holds up no task.
 
     When more than `maxsize` events wait, the rest is not queued: the reader gets the same events from the file.
+    A reader that has nothing to read naps before it sleeps, so that in a stream of events no writer has to wake it.
     Iterating ends when the trace or the subscription is closed.
     """
 
     def __init__(self, trace: Trace, maxsize: int, *, behind: int | None) -> None:
         self._trace = trace
         self._maxsize = maxsize
-        self._queue: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
+        self._queue: deque[list[Event]] = deque()
         self._published = 0
         self._taken = 0
         self._behind = behind
         self._ready: list[Event] = []
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._asleep = False
         self.closed = False
-        if behind is not None:
-            self._queue.put([])
 
     def get(self, timeout_s: float | None = None) -> Event | None:
         """The next event; None after `timeout_s` without one, or when it is closed and all were read."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._ready:
-            if self._behind is not None and self._queue.empty():
-                self._ready = self._catch_up()[::-1]
-                continue
-            if self.closed and self._queue.empty():
-                return None
-            try:
-                events = self._queue.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                return None
-            if events is None:
-                self.closed = True
-            else:
+            if self._queue:
+                events = self._queue.popleft()
                 self._taken += len(events)
                 self._ready = events[::-1]
+            elif self._behind is not None:
+                self._ready = self._catch_up()[::-1]
+            elif self.closed or not self._wait(end):
+                return None
         return self._ready.pop()
 
     def drain(self) -> list[Event]:
@@ -203,7 +200,7 @@ class Subscription:
     def close(self) -> None:
         """Get no more events."""
         self._trace._drop(self)
-        self._queue.put(None)
+        self._end()
 
     def __iter__(self) -> Iterator[Event]:
         while (event := self.get()) is not None:
@@ -215,10 +212,32 @@ class Subscription:
             return
         if self._published - self._taken + len(events) > self._maxsize:
             self._behind = offset
-            self._queue.put([])
         else:
             self._published += len(events)
-            self._queue.put(events)
+            self._queue.append(events)
+        self._wake()
+
+    def _end(self) -> None:
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._bell.put(None)
+
+    def _wait(self, end: float | None) -> bool:
+        """Until there may be something new; False at `end`."""
+        left = _NAP_S if end is None else end - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, _NAP_S))
+        self._asleep = True
+        if not (self._queue or self._behind is not None or self.closed):
+            with contextlib.suppress(queue.Empty):
+                self._bell.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
+        self._asleep = False
+        return True
 
     def _catch_up(self) -> list[Event]:
         """A page of the events that were not queued; rejoins the queue when there is no more."""

@@ -7,7 +7,6 @@ no Python in the child, so it works while a task holds the interpreter lock.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import mmap
 import os
@@ -27,7 +26,6 @@ from mlforhpc.engines._threads import Threads
 from mlforhpc.engines._wire import REQUESTS, Answer, Began, Done, Frames, Hello, Marked, Ready, Report, Run, frame
 
 _HOLD_BACK_S = 0.001
-_PR_SET_PDEATHSIG = 1
 _TASK = struct.Struct("<Q")
 
 
@@ -114,9 +112,11 @@ class _Child:
 
 
 def _end_with_driver(lifeline: int) -> None:
-    """Have the kernel kill this process group when the other end of the lifeline is closed."""
+    """Have the kernel kill this process group when the other end of the lifeline is closed.
+
+    PR_SET_PDEATHSIG would kill this process alone, and before its group is signalled.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)

@@ -14,7 +14,8 @@ from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, Call, TaskResult
 from mlforhpc.engines._slot import Slot
 
-_MOST_FAILURES = 3
+MOST_FAILURES = 6
+_FIRST_PAUSE_S = 0.05
 
 
 class Job:
@@ -50,6 +51,7 @@ class Lane:
         deadline_s: monotonic time at which the running call meets its limit.
         verdict: (task, outcome) of a kill under way.
         failures: deaths in a row that no task is to blame for.
+        start_at_s: monotonic time at which to start the next child.
     """
 
     def __init__(self, slot: Slot) -> None:
@@ -61,6 +63,7 @@ class Lane:
         self.deadline_s: float | None = None
         self.verdict: tuple[int, Outcome] | None = None
         self.failures = 0
+        self.start_at_s: float | None = None
 
     @property
     def free(self) -> bool:
@@ -69,7 +72,12 @@ class Lane:
     @property
     def broken(self) -> bool:
         """Its child does not live long enough to be given anything."""
-        return self.failures >= _MOST_FAILURES
+        return self.failures >= MOST_FAILURES
+
+    def pause(self) -> None:
+        """Count a death that no task is to blame for; the next child starts 0.05, 0.15, 0.45 ... s later."""
+        self.failures += 1
+        self.start_at_s = time.monotonic() + _FIRST_PAUSE_S * 3.0 ** (self.failures - 1)
 
     def running(self) -> int | None:
         """The task that the child is at; the first open one, if it has not begun any of them."""
@@ -137,10 +145,10 @@ class Lanes:
                 if lane.taken_by is job:
                     lane.taken_by = None
 
-    def next_deadline_s(self) -> float | None:
-        """Seconds until a running call meets its limit; None if none has one."""
-        deadlines = [lane.deadline_s for lane in self.lanes if lane.deadline_s is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+    def next_event_s(self) -> float | None:
+        """Seconds until a running call meets its limit or a child is to be started; None if there is no such thing."""
+        times = [t for lane in self.lanes for t in (lane.deadline_s, lane.start_at_s) if t is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _find(self, batch: Batch) -> list[Lane] | None:
         free = [lane for lane in self.lanes if lane.free]

@@ -32,6 +32,17 @@ _TASK = struct.Struct("<Q")
 _MOST_FUNCTIONS = 500
 _RECEIVE_BYTES = 1 << 18
 
+_LIFELINES: set[int] = set()
+
+
+def _let_go() -> None:
+    """In a process forked from the driver: it must not keep the slots alive."""
+    while _LIFELINES:
+        os.close(_LIFELINES.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
 
 class Slot:
     """One child process, to be started (and started again) with `spawn`.
@@ -52,9 +63,10 @@ class Slot:
         self._room = memoryview(bytearray(_RECEIVE_BYTES))
 
     def spawn(self) -> None:
-        """Start the child; frames may be sent at once. Call it from a thread that lives as long as the child."""
+        """Start the child; frames may be sent at once."""
         self.socket, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
+        _LIFELINES.add(self._lifeline)
         word = _shared_word()
         self._progress = mmap.mmap(word, _TASK.size)
         self.socket.setblocking(False)
@@ -160,6 +172,7 @@ class Slot:
             os.killpg(process.pid, signal.SIGKILL)  # before wait(): until then nobody else can get this group's number
         code = process.wait()
         self.socket.close()
+        _LIFELINES.discard(self._lifeline)
         os.close(self._lifeline)
         self._progress.close()
         if self.pidfd is not None:

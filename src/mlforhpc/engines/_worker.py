@@ -68,7 +68,7 @@ class Worker:
     def _isolated(self, call: Call, batch: Batch) -> TaskResult:
         with self._lock:
             if self._slot.alive and self._slot.receive()[1]:
-                self._slot.reap()  # it ended while idle: with the thread that had started it, say
+                self._slot.reap()  # it ended while idle
             if not self._slot.alive:
                 self._slot.spawn()
             self._isolated_task = call.task

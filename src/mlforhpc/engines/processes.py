@@ -127,7 +127,7 @@ class Processes:
     def _serve(self) -> None:
         try:
             for lane in self._lanes:
-                self._start(lane)
+                lane.start_at_s = 0.0
             while not self._closing:
                 self._turn()
         finally:  # whatever happens, every future resolves and no process stays
@@ -135,22 +135,26 @@ class Processes:
 
     def _turn(self) -> None:
         with self._lock:
-            timeout = self._lanes.next_deadline_s()
+            timeout = self._lanes.next_event_s()
         for key, mask in self._selector.select(timeout):
             if key.data is None:
                 self._woken.recv(4096)
             else:
                 self._attend(key.data, key.fd, mask)
         self._enforce_limits()
+        for lane in self._lanes:
+            if lane.start_at_s is not None and lane.start_at_s <= time.monotonic():
+                self._start(lane)
         self._watch_unsent()
 
     def _start(self, lane: Lane) -> None:
         """Start the lane's child, outside the lock: it takes milliseconds that no other slot should feel."""
+        lane.start_at_s = None
         try:
             lane.slot.spawn()
         except OSError as error:
-            lane.failures = 99
-            self._give_up(lane, f"A slot's process cannot be started: {error}.")
+            lane.pause()
+            self._give_up_if_broken(lane, f"cannot be started ({error})")
             return
         self._selector.register(lane.slot.socket, selectors.EVENT_READ, lane)
         if lane.slot.pidfd is not None:
@@ -230,14 +234,13 @@ class Processes:
                 self._selector.unregister(lane.slot.pidfd)
             how = lane.slot.reap()
             completed = self._blame(lane, task, outcome, how) if task else None
-            lane.failures += 0 if task else 1
             lane.verdict = lane.deadline_s = None
+            lane.start_at_s = 0.0
+            if not task:
+                lane.pause()
         if completed is not None:
             completed.resolve()
-        if lane.broken:
-            self._give_up(lane, f"The process of slot {lane.slot.name} {how}, {lane.failures} times in a row, without any task at fault.")
-        elif not self._closing:
-            self._start(lane)
+        self._give_up_if_broken(lane, how)
 
     def _blame(self, lane: Lane, task: int, outcome: Outcome, how: str) -> Job | None:
         job = next((job for job in lane.jobs if task in job.open), None)
@@ -250,9 +253,13 @@ class Processes:
             self._lanes.leave(completed)
         return completed
 
-    def _give_up(self, lane: Lane, sentence: str) -> None:
+    def _give_up_if_broken(self, lane: Lane, how: str) -> None:
         """Let a lane go whose child cannot be kept alive; what fits into no other is lost."""
+        if not lane.broken:
+            return
+        sentence = f"The process of slot {lane.slot.name} {how}, {lane.failures} times in a row, without any task at fault."
         with self._lock:
+            lane.start_at_s = None
             jobs = list(lane.jobs)
             lane.jobs.clear()
             jobs += self._lanes.hopeless()

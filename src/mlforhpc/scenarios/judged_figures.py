@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mlforhpc.core.result import Figure, Panel, Series
@@ -28,12 +30,13 @@ def _profiles(j: Judgement, position: str) -> Figure | None:
     chosen = {"median": order[len(order) // 2], "90th percentile": order[int(0.9 * (len(order) - 1))], "worst": order[-1]}
     panels = [
         Panel(
-            title=f"{what} system: {_describe(j, int(i))}",
+            title=f"{what} system, {o.name}: {_describe(j, int(i))}",
             x_label=position,
-            y_label=", ".join(dict.fromkeys(f"{o.name} ({o.unit})" if o.unit != "1" else o.name for o in arrays)),
-            series=[series for o in arrays for series in _profile(j, o, int(i))],
+            y_label=o.name if o.unit == "1" else f"{o.name} ({o.unit})",
+            series=_profile(j, o, int(i)),
         )
         for what, i in chosen.items()
+        for o in arrays
     ]
     caption = (
         "Lines with bands: the surrogate and its 90 % interval for an independent run. Points: a reference run with 1.96 standard errors."
@@ -46,11 +49,11 @@ def _profile(j: Judgement, output: Output, i: int) -> list[Series]:
     at = ((np.arange(output.shape[0]) + 0.5) / output.shape[0]).tolist()
     run = m.r1.y[name][i]
     half = 1.96 * m.r1.y_se[name][i] if name in m.r1.y_se else np.zeros_like(run)
+    mean, lower, upper = (part[name][i].tolist() for part in (p.mean, p.lower, p.upper))
+    low, high = (run - half).tolist(), (run + half).tolist()
     return [
-        Series(
-            label=f"{name}, surrogate", x=at, y=p.mean[name][i].tolist(), lower=p.lower[name][i].tolist(), upper=p.upper[name][i].tolist()
-        ),
-        Series(label=f"{name}, simulated", x=at, y=run.tolist(), lower=(run - half).tolist(), upper=(run + half).tolist(), style="points"),
+        Series(label="surrogate", x=at, y=mean, lower=lower, upper=upper, role="learned"),
+        Series(label="simulated", x=at, y=run.tolist(), lower=low, upper=high, style="points", role="conventional"),
     ]
 
 
@@ -89,11 +92,17 @@ def _errors(j: Judgement, target: float) -> Figure:
         if len(members := np.flatnonzero(j.strata.within(name)))
     ]
     panels.append(
-        Panel(title="Each held-out system", x_label="rank", y_label="relative error", series=series, levels={"target for q": target})
+        Panel(
+            title="Each held-out system",
+            x_label="rank",
+            y_label="relative error",
+            series=series,
+            levels={f"target {target:g}": target},
+        )
     )
     strata = list(j.quality.by_stratum)
     bars = Series(label="q", x=[float(k) for k in range(len(strata))], y=[j.quality.by_stratum[s] for s in strata], style="bars")
-    panels.append(Panel(title="By stratum", y_label="q", series=[bars], categories=strata, levels={"target": target}))
+    panels.append(Panel(title="By stratum", y_label="q", series=[bars], categories=strata, levels={f"target {target:g}": target}))
     caption = "Noise-corrected relative error; a negative one lies below the noise of the references and is shown as it is."
     return Figure(name="errors", title="Where the error is", caption=caption, panels=panels)
 
@@ -121,7 +130,7 @@ def _learning_curve(j: Judgement, target: float) -> Figure:
         label="q, 95 % interval over systems", x=x, y=[q.q.value for _, q in j.curve],
         lower=[q.q.lower for _, q in j.curve], upper=[q.q.upper for _, q in j.curve], style="points",
     )  # fmt: skip
-    panel = Panel(x_label="training runs", y_label="q", x_log=True, y_log=True, series=[line], levels={"target": target})
+    panel = Panel(x_label="training runs", y_label="q", x_log=True, y_log=True, series=[line], levels={f"target {target:g}": target})
     return Figure(
         name="learning-curve",
         title="Learning curve",
@@ -132,25 +141,24 @@ def _learning_curve(j: Judgement, target: float) -> Figure:
 
 def _speedup_and_gain(j: Judgement) -> Figure:
     grid = [float(n) for n in np.geomspace(1, 1e8, 60)]
-    s = Panel(title="Effective speedup S(N)", x_label="answers N", y_label="S", x_log=True, y_log=True, series=[j.speedup.curve(grid)],
-              levels={"S(0)": j.speedup.at_zero} | ({"S(infinity)": top} if (top := j.speedup.at_infinity) else {}))  # fmt: skip
+    limits = {"S(0)": j.speedup.at_zero, "S(infinity)": j.speedup.at_infinity}
+    s = Panel(
+        title="Effective speedup S(N)", x_label="answers N", y_label="S", x_log=True, y_log=True,
+        series=[replace(j.speedup.curve(grid), role="learned")],
+        levels={f"{name} {v:.2g}": v for name, v in limits.items() if v},
+    )  # fmt: skip
     panels = [s]
     if j.gain is not None:
-        marks = {
-            name: v for name, v in (("N*", j.gain.n_star.value), ("N* lower", j.gain.n_star.lower), ("N* upper", j.gain.n_star.upper)) if v
-        }
+        star = j.gain.n_star
         panels.append(
             Panel(
-                title="Gain at equal quality",
-                x_label="answers N",
-                y_label="gain",
-                x_log=True,
-                y_log=True,
-                series=[j.gain.curve],
-                marks=marks,
+                title="Gain at equal quality", x_label="answers N", y_label="gain", x_log=True, y_log=True,
+                series=[replace(j.gain.curve, role="learned")],
+                marks={f"N* {star.value:.3g}": star.value} if star.value else {},
+                spans={"95 % interval of N*": (star.lower, star.upper)} if star.lower and star.upper else {},
                 levels={"break-even": 1.0},
             )
-        )
+        )  # fmt: skip
     caption = (
         "S(N) compares with runs as long as the training runs and says nothing of quality; gain(N) compares with the cheapest simulation "
         "that has the surrogate's own error. The gap between them is the news."
@@ -161,15 +169,18 @@ def _speedup_and_gain(j: Judgement) -> Figure:
 def _ladder(j: Judgement) -> Figure:
     assert j.ladder is not None and j.gain is not None
     cost, error = [float(c) for c in j.ladder.cost_s], [signed_root(q2) for q2 in j.ladder.q2]
-    series = [Series(label="simulation, by length of run", x=cost, y=list(error), style="points")]
+    series = [Series(label="simulation, by length of run", x=cost, y=list(error), style="points", role="conventional")]
     grid = np.geomspace(min(cost) * 0.8, max(cost) * 1.5, 40)
     law = [_error_at(j, float(c)) for c in grid]
-    series.append(Series(label="its law", x=grid.tolist(), y=law, style="dashed"))
+    series.append(Series(label="its law", x=grid.tolist(), y=law, style="dashed", role="conventional"))
     c, q = j.gain.conventional_s, j.quality.q.value
     if c.value is not None and q is not None:
         series.append(
-            Series(label="surrogate's error", x=[c.value], y=[q], lower=[j.quality.q.lower], upper=[j.quality.q.upper], style="points")
-        )
+            Series(
+                label="surrogate's error", x=[c.value], y=[q], lower=[j.quality.q.lower], upper=[j.quality.q.upper],
+                style="points", role="learned",
+            )
+        )  # fmt: skip
     panel = Panel(x_label="slot-seconds a run", y_label="relative error", x_log=True, y_log=True, series=series)
     caption = (
         "The conventional method: the same simulation, run shorter or longer. The surrogate stands at the cost of the run that it replaces."

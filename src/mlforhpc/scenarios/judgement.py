@@ -160,9 +160,7 @@ def _rungs(simulation: Simulation, measured: Measured, steps_at_full: float, ref
     if not measured.rungs:
         return []
     pair = reference_terms(simulation.outputs, r1.y, r2.y)
-    rungs = [
-        Rung(name="reference", steps=reference_fidelity * steps_at_full, terms=pair.by_system, cost_s=(r1.cost_s + r2.cost_s) / 2)
-    ]
+    rungs = [Rung(name="reference", steps=reference_fidelity * steps_at_full, terms=pair.by_system, cost_s=(r1.cost_s + r2.cost_s) / 2)]
     for rung in measured.rungs:
         i, n = rung.index, len(r1)
         pairs = {name: y[i] for name, y in r1.y.items()}, {name: y[i] for name, y in r2.y.items()}
