@@ -181,3 +181,19 @@ def _finished_simulations(root: Path) -> int:
     events = _events(folders[0]) if folders else []
     tasks = {e["task"] for e in events if e["e"] == "submitted" and e["kind"] == "simulate"}
     return sum(e["e"] == "finished" and e["task"] in tasks for e in events)
+
+
+@pytest.mark.system
+def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path):
+    """On a file system of 600 kB the run fails with exit code 3, and what was acknowledged can be read."""
+    root = tmp_path / "small"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(root)], check=True)
+    try:
+        done = call("run", "surrogate-borehole", "--size", "small", "--into", str(root))
+        (folder,) = root.iterdir()
+        said = (done.stdout + done.stderr).replace("\n", " ")
+        assert done.returncode == 3 and "Traceback" not in said and ("full" in said or "space" in said), said
+        assert call("store", "check", str(folder / "store")).returncode == 0
+    finally:
+        subprocess.run(["umount", str(root)], check=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.engine import Engine
-from mlforhpc.core.errors import StoreLocked, UsageError
+from mlforhpc.core.errors import StoreFull, StoreLocked, UsageError
 from mlforhpc.core.names import load
 from mlforhpc.core.trace import Trace
 from mlforhpc.store import FolderStore
@@ -51,26 +51,39 @@ class Campaign:
             raise UsageError(f"slots must be at least 1, found {slots}.")
         self.folder = Path(folder)
         self._lock = _locked(self.folder)
-        self._started = time.process_time()
         self.engine: Engine = load("engines", engine).create(slots=slots) if isinstance(engine, str) else engine
         self.trace = Trace(self.folder / "events.jsonl", Clock())
         self._stores = FolderStore.open(self.folder / "store"), FolderStore.open(self.folder / "referee")
         self._dispatcher = Dispatcher(engine=self.engine, trace=self.trace)
         self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned")
         self.referee = Broker(self._dispatcher, store=self._stores[1], charge="measurement")
+        self._open = True
 
     def __enter__(self) -> Campaign:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+        try:
+            self.close()
+        except OSError as full:
+            if error is None:
+                sentence = (
+                    f"The trace of '{self.folder}' could not be finished ({full.strerror}); free some space and open the folder again."
+                )
+                raise StoreFull(sentence) from full
 
     def close(self) -> None:
         """Cancel what is pending, end every child, finish the stores; safe to call twice."""
-        self._dispatcher.close()
-        for store in self._stores:
-            store.close()
-        self._lock.close()
+        if self._open:
+            self._open = False
+            stats = self._dispatcher.stats()
+            if stats.driver_cpu_s is not None:
+                self.broker.decide("closed", driver_cpu_s=stats.driver_cpu_s, tasks=stats.ended)
+        with ExitStack() as last_first:
+            last_first.callback(self._lock.close)
+            for store in self._stores:
+                last_first.callback(store.close)
+            last_first.callback(self._dispatcher.close)
 
 
 def _locked(folder: Path) -> Any:

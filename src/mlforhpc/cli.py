@@ -196,6 +196,16 @@ def check(store: Path, as_json: bool) -> None:
     sys.exit(3 if damaged else 0)
 
 
+@store.command("discard-damaged")
+@STORE
+def discard_damaged(store: Path) -> None:
+    """Remove the damaged records, each named, so that they can be simulated again."""
+    from mlforhpc.store import FolderStore
+
+    with FolderStore.open(store) as opened:
+        click.echo("\n".join(opened.discard_damaged()) or "Every record is whole.")
+
+
 @store.command()
 @STORE
 @click.argument("path", type=click.Path(path_type=Path))

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from mlforhpc.core.result import Result
 from mlforhpc.metrics.system import system_figures
 
 log = logging.getLogger("mlforhpc")
+log.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +95,16 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
         return folder, _conduct(campaign, benchmark, manifest)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written must not hide the error that it was to tell of."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 def _conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Result:
     (campaign.folder / "artifacts").mkdir(exist_ok=True)
-    handler = logging.FileHandler(campaign.folder / "log.txt", encoding="utf-8")
+    handler = _LogFile(campaign.folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
@@ -111,11 +120,12 @@ def _conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Re
         log.info("%s: %s", result.verdict.status, result.verdict.reason)
         return result
     except BaseException as error:
-        log.error("ended by %s: %s", type(error).__name__, error)
+        log.error("ended by %s", type(error).__name__, exc_info=error)
         raise
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # the disk may be full
+            handler.close()
 
 
 def _system_performance(folder: Path) -> dict[str, float | None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,10 +190,9 @@ def _together(jobs: Sequence[tuple[runs.Request, _Conduct]], skipped: Sequence[s
                 if begun:
                     raise Interrupted(begun[0]) from None
                 raise
-            except MLforHPCError as error:
-                if isinstance(error, UsageError):
-                    raise
-                runs.log.error("%s", traceback.format_exc())
+            except UsageError:
+                raise
+            except (MLforHPCError, OSError) as error:
                 ended.append(Ended(request=request, error=str(error)))
             else:
                 ended.append(Ended(request=request, folder=folder, result=result))

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from itertools import islice
 
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, Call, TaskResult
@@ -107,11 +108,12 @@ class Lane:
 
 
 class Lanes:
-    """All lanes, and the jobs that wait for one."""
+    """All lanes, and the jobs that wait for one; `timed` are those with a limit to watch or a child to start."""
 
     def __init__(self, slots: list[Slot]) -> None:
         self.lanes = [Lane(slot) for slot in slots]
         self.waiting: deque[Job] = deque()
+        self.timed = set(self.lanes)
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self.lanes)
@@ -147,13 +149,21 @@ class Lanes:
 
     def next_event_s(self) -> float | None:
         """Seconds until a running call meets its limit or a child is to be started; None if there is no such thing."""
-        times = [t for lane in self.lanes for t in (lane.deadline_s, lane.start_at_s) if t is not None]
+        times = [t for lane in self.timed for t in (lane.deadline_s, lane.start_at_s) if t is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
+    def due(self) -> tuple[list[Lane], list[Lane]]:
+        """Lanes whose call has met its limit, and lanes whose child is to be started."""
+        now = time.monotonic()
+        late = [lane for lane in self.timed if lane.deadline_s is not None and lane.deadline_s <= now]
+        down = [lane for lane in self.timed if lane.start_at_s is not None and lane.start_at_s <= now]
+        self.timed = {lane for lane in self.timed if lane.deadline_s is not None or lane.start_at_s is not None}
+        return late, down
+
     def _find(self, batch: Batch) -> list[Lane] | None:
-        free = [lane for lane in self.lanes if lane.free]
-        if len(free) >= batch.cores:
-            return free[: batch.cores]
+        free = list(islice((lane for lane in self.lanes if lane.free), batch.cores))
+        if len(free) == batch.cores:
+            return free
         if batch.quick:
             for lane in self.lanes:
                 if lane.up and lane.taken_by is None and len(lane.jobs) == 1 and lane.jobs[0].batch.quick:

@@ -61,6 +61,7 @@ class Processes:
         self._lanes = Lanes([Slot(str(i), self._files.path, clock, log) for i in range(slots)])
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
+        self._unsent: set[Lane] = set()
         self._closing = False
         self._started: Callable[[int, str], None] = lambda task, slot: None
         self._marked: Callable[[int, str, float], None] = lambda task, name, value: None
@@ -122,7 +123,7 @@ class Processes:
             self._thread.join()
         atexit.unregister(self.shutdown)
 
-    # ---- below, everything runs in the engine's thread, except _place, _end, _wake and _tell_started
+    # ---- below, everything runs in the engine's thread, except _place, _send, _end, _wake and _tell_started
 
     def _serve(self) -> None:
         try:
@@ -141,11 +142,10 @@ class Processes:
                 self._woken.recv(4096)
             else:
                 self._attend(key.data, key.fd, mask)
-        self._enforce_limits()
-        for lane in self._lanes:
-            if lane.start_at_s is not None and lane.start_at_s <= time.monotonic():
-                self._start(lane)
-        self._watch_unsent()
+        if self._lanes.timed:
+            self._keep_time()
+        if self._unsent:
+            self._watch_unsent()
 
     def _start(self, lane: Lane) -> None:
         """Start the lane's child, outside the lock: it takes milliseconds that no other slot should feel."""
@@ -154,6 +154,7 @@ class Processes:
             lane.slot.spawn()
         except OSError as error:
             lane.pause()
+            self._lanes.timed.add(lane)
             self._give_up_if_broken(lane, f"cannot be started ({error})")
             return
         self._selector.register(lane.slot.socket, selectors.EVENT_READ, lane)
@@ -162,7 +163,7 @@ class Processes:
         with self._lock:
             lane.up = True
             for job in lane.jobs:
-                lane.send(job)
+                self._send(lane, job)
             begun = self._place()
         self._tell_started(begun)
 
@@ -209,13 +210,16 @@ class Processes:
         if lane.jobs and lane.jobs[0].batch.limit_s is not None:
             lane.jobs[0].began_ns = started_ns
             lane.deadline_s = (started_ns - self._clock.offset_ns) / 1e9 + lane.jobs[0].batch.limit_s
+            self._lanes.timed.add(lane)
 
-    def _enforce_limits(self) -> None:
+    def _keep_time(self) -> None:
         with self._lock:
-            now = time.monotonic()
-            for lane in self._lanes:
-                if lane.deadline_s is not None and lane.deadline_s <= now and lane.verdict is None:
+            late, down = self._lanes.due()
+            for lane in late:
+                if lane.verdict is None:
                     self._end(lane, lane.running(), "timed_out")
+        for lane in down:
+            self._start(lane)
 
     def _end(self, lane: Lane, task: int | None, outcome: Outcome) -> None:
         """Kill a lane's child; the selector then hears of its death."""
@@ -236,6 +240,7 @@ class Processes:
             completed = self._blame(lane, task, outcome, how) if task else None
             lane.verdict = lane.deadline_s = None
             lane.start_at_s = 0.0
+            self._lanes.timed.add(lane)
             if not task:
                 lane.pause()
         if completed is not None:
@@ -275,11 +280,15 @@ class Processes:
         begun = []
         for lane, job, at_once in self._lanes.place():
             job.began_ns = self._clock.now_ns()
-            if not lane.send(job):
-                self._wake()
+            self._send(lane, job)
             if at_once:
                 begun.append((job.batch.calls[0].task, lane.slot.name))
         return begun
+
+    def _send(self, lane: Lane, job: Job) -> None:
+        if not lane.send(job):
+            self._unsent.add(lane)
+            self._wake()
 
     def _tell_started(self, begun: list[tuple[int, str]]) -> None:
         for task, slot in begun:
@@ -288,11 +297,11 @@ class Processes:
     def _watch_unsent(self) -> None:
         """Have the selector say when a child whose socket was full can take more."""
         with self._lock:
-            for lane in self._lanes:
-                if lane.up:
-                    events = selectors.EVENT_READ if lane.slot.sent else selectors.EVENT_READ | selectors.EVENT_WRITE
-                    if self._selector.get_key(lane.slot.socket).events != events:
-                        self._selector.modify(lane.slot.socket, events, lane)
+            for lane in [lane for lane in self._unsent if lane.up]:
+                events = selectors.EVENT_READ if lane.slot.sent else selectors.EVENT_READ | selectors.EVENT_WRITE
+                self._selector.modify(lane.slot.socket, events, lane)
+                if lane.slot.sent:
+                    self._unsent.discard(lane)
 
     def _wake(self) -> None:
         try:

@@ -32,9 +32,10 @@ class Sobol:
 
     def ask(self, n: int) -> Sequence[Proposal]:
         first = self._asked
-        complete = len(self._told) // self.batch if len(self._told) == first else first // self.batch
-        open_until = min((complete + 1) * self.batch, len(self.x))
-        self._asked = max(first, min(first + n, open_until))
+        if first % self.batch == 0 and len(self._told) < first:
+            return []  # the batch before is not complete
+        open_until = min((first // self.batch + 1) * self.batch, len(self.x))
+        self._asked = min(first + max(n, 0), open_until)
         return [Proposal(id=i, x=self.x[i].copy(), fidelity=self.fidelity) for i in range(first, self._asked)]
 
     def tell(self, observations: Sequence[Observation]) -> None:

@@ -61,7 +61,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(runs=12, steps=2_000, held_out=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
-    "small": Size(runs=96, steps=20_000, held_out=16, reference_steps=10_000, rungs=((2_400, 1), (24_000, 5)), smaller=(24, 48)),
+    "small": Size(runs=96, steps=20_000, held_out=16, reference_steps=10_000, rungs=((2_400, 1), (60_000, 5)), smaller=(24, 48)),
     "medium": Size(
         runs=3_400, steps=1_000_000, held_out=64, reference_steps=1_000_000,
         rungs=((20_000, 1), (60_000, 1), (200_000, 1)), smaller=(100, 400, 1_600),
