@@ -207,10 +207,9 @@ class Dispatcher:
     # ---- results
 
     def _on_returned(self, placement: Placement, future: Future[list[TaskResult]]) -> None:
-        error = future.exception()
-        if error is None:
+        try:
             results = future.result()
-        else:
+        except Exception as error:
             results = self._unfinished(placement, "lost", f"The engine failed: {type(error).__name__}: {error}")
         self._returned(placement, results)
 

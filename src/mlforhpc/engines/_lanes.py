@@ -91,16 +91,16 @@ class Lane:
 
     def take(self, result: TaskResult) -> Job | None:
         """File a result; the job that it completes."""
-        job = next((job for job in self.jobs if result.task in job.open), None)
-        if job is None:
-            return None
-        del job.open[result.task]
-        job.results[result.task] = result
-        if job.open:
-            return None
-        self.jobs.remove(job)
-        self.deadline_s = None
-        return job
+        for job in self.jobs:
+            if job.open.pop(result.task, None) is None:
+                continue
+            job.results[result.task] = result
+            if job.open:
+                return None
+            self.jobs.remove(job)
+            self.deadline_s = None
+            return job
+        return None
 
     def send(self, job: Job) -> bool:
         """Send the open calls of a job; False if some of it must be flushed later."""

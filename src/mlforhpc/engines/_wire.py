@@ -7,7 +7,6 @@ travel as text, because unpickling one runs code that may raise.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -116,13 +115,18 @@ class Frames:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
-    def feed(self, data: memoryview) -> Iterator[bytes]:
-        """Add what was received; the frames that are complete now."""
+    def feed(self, data: memoryview) -> list[bytes | memoryview]:
+        """Add what was received; the frames that are complete now, valid until the next call."""
+        if not self._bytes and len(data) > _LENGTH.size and len(data) == _LENGTH.size + _LENGTH.unpack_from(data)[0]:
+            return [data[_LENGTH.size :]]  # one whole frame, as nearly always
         self._bytes += data
-        while len(self._bytes) >= _LENGTH.size:
-            end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
+        bodies: list[bytes | memoryview] = []
+        begin = 0
+        while len(self._bytes) - begin >= _LENGTH.size:
+            end = begin + _LENGTH.size + _LENGTH.unpack_from(self._bytes, begin)[0]
             if len(self._bytes) < end:
-                return
-            body = bytes(self._bytes[_LENGTH.size : end])
-            del self._bytes[:end]
-            yield body
+                break
+            bodies.append(bytes(self._bytes[begin + _LENGTH.size : end]))
+            begin = end
+        del self._bytes[:begin]
+        return bodies

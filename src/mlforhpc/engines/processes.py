@@ -28,7 +28,7 @@ from mlforhpc.core.task import Batch, TaskResult
 from mlforhpc.engines._lanes import Job, Lane, Lanes
 from mlforhpc.engines._sharing import SharedFiles
 from mlforhpc.engines._slot import Slot
-from mlforhpc.engines._wire import Began, Done, Marked, Ready, Report
+from mlforhpc.engines._wire import Began, Done, Marked, Report
 
 _GRACE_S = 0.5
 
@@ -183,30 +183,33 @@ class Processes:
     def _hear(self, lane: Lane, reports: list[Report]) -> None:
         completed: list[Job] = []
         begun: list[tuple[int, str]] = []
+        marks: list[Marked] = []
         with self._lock:
             for report in reports:
-                match report:
-                    case Done(answers):
-                        lane.failures = 0
-                        completed += [job for answer in answers if (job := lane.take(answer.result(lane.slot.name))) is not None]
-                    case Began(task, started_ns):
-                        self._set_deadline(lane, task, started_ns)
-                    case Ready():
-                        lane.ready = True
-                        self._news.notify_all()
-            for job in completed:
-                self._lanes.leave(job)
+                if type(report) is Done:
+                    lane.failures = 0
+                    for answer in report.answers:
+                        job = lane.take(answer.result(lane.slot.name))
+                        if job is not None:
+                            completed.append(job)
+                            self._lanes.leave(job)
+                elif type(report) is Began:
+                    self._set_deadline(lane, report.started_ns)
+                elif type(report) is Marked:
+                    marks.append(report)
+                else:
+                    lane.ready = True
+                    self._news.notify_all()
             if completed:
-                begun += [(next(iter(job.open)), lane.slot.name) for job in lane.jobs]
+                begun = [(next(iter(job.open)), lane.slot.name) for job in lane.jobs]
                 begun += self._place()
-        for report in reports:
-            if isinstance(report, Marked):
-                self._marked(report.task, report.name, report.value)
+        for mark in marks:
+            self._marked(mark.task, mark.name, mark.value)
         self._tell_started(begun)
         for job in completed:
             job.resolve()
 
-    def _set_deadline(self, lane: Lane, task: int, started_ns: int) -> None:
+    def _set_deadline(self, lane: Lane, started_ns: int) -> None:
         if lane.jobs and lane.jobs[0].batch.limit_s is not None:
             lane.jobs[0].began_ns = started_ns
             lane.deadline_s = (started_ns - self._clock.offset_ns) / 1e9 + lane.jobs[0].batch.limit_s

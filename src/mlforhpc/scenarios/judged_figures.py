@@ -69,7 +69,7 @@ def _parity(j: Judgement) -> Figure:
     for o in numbers[:6]:
         r, p, low, high = (_means(a[o.name]) for a in (j.measured.r1.y, j.predicted.mean, j.predicted.lower, j.predicted.upper))
         unit = "" if o.unit == "1" else f" ({o.unit})"
-        series = Series(label=o.name, x=r, y=list(p), lower=list(low), upper=list(high), style="points")
+        series = Series(label=o.name, x=r, y=list(p), lower=list(low), upper=list(high), style="points", role="learned")
         panels.append(
             Panel(title=o.name.replace("_", " "), x_label=f"simulated{unit}", y_label=f"surrogate{unit}", series=[series], diagonal=True)
         )
@@ -101,7 +101,9 @@ def _errors(j: Judgement, target: float) -> Figure:
         )
     )
     strata = list(j.quality.by_stratum)
-    bars = Series(label="q", x=[float(k) for k in range(len(strata))], y=[j.quality.by_stratum[s] for s in strata], style="bars")
+    bars = Series(
+        label="q", x=[float(k) for k in range(len(strata))], y=[j.quality.by_stratum[s] for s in strata], style="bars", role="learned"
+    )
     panels.append(Panel(title="By stratum", y_label="q", series=[bars], categories=strata, levels={f"target {target:g}": target}))
     caption = "Noise-corrected relative error; a negative one lies below the noise of the references and is shown as it is."
     return Figure(name="errors", title="Where the error is", caption=caption, panels=panels)
