@@ -90,7 +90,7 @@ def profiles(n=40, seed=0, noise=0.0):
 def test_a_profile_is_recovered_through_its_components():
     """Noise-free profiles to 0.1 % of their standard deviation."""
     (u, y), (new, truth) = profiles(), profiles(200, seed=1)
-    p = gaussian_process.create().fit(dataset(u, {"p": y}), seed=0).predict(new)
+    p = gaussian_process.create(folds=2).fit(dataset(u, {"p": y}), seed=0).predict(new)
     assert np.sqrt(np.mean((p.mean["p"] - truth) ** 2)) < 1e-3 * truth.std()
 
 
@@ -118,7 +118,7 @@ def test_numbers_and_arrays_keep_apart():
     """A number beside a large array is learned on its own scale."""
     u, y = profiles()
     number = 1e-6 * (u[:, 0] + u[:, 1] ** 2)
-    p = gaussian_process.create().fit(dataset(u, {"p": 1e6 * y, "n": number}), seed=0).predict(u)
+    p = gaussian_process.create(folds=2).fit(dataset(u, {"p": 1e6 * y, "n": number}), seed=0).predict(u)
     assert p.mean["n"] == pytest.approx(number, rel=1e-3)
     assert p.mean["p"] == pytest.approx(1e6 * y, rel=1e-3)
 
@@ -172,7 +172,7 @@ def test_an_interval_for_a_run_foresees_its_error():
 def test_far_from_the_data_is_outside():
     """Runs in one half of the space: points there are inside, points at the far end are not."""
     u = np.random.default_rng(0).random((40, 2)) * [0.5, 1.0]
-    surrogate = gaussian_process.create().fit(dataset(u, {"y": np.sin(9.0 * u[:, 0]) + np.sin(7.0 * u[:, 1])}), seed=0)
+    surrogate = gaussian_process.create(folds=2).fit(dataset(u, {"y": np.sin(9.0 * u[:, 0]) + np.sin(7.0 * u[:, 1])}), seed=0)
     near = surrogate.predict(np.array([[0.25, 0.5], [0.1, 0.6]]))
     far = surrogate.predict(np.array([[0.95, 0.5], [1.0, 1.0]]))
     assert near.inside.all() and not far.inside.any()
@@ -191,7 +191,7 @@ def test_one_to_twenty_inputs(d):
     """A linear function of d inputs is learned from 3 d + 10 runs."""
     rng = np.random.default_rng(d)
     u, new, slope = rng.random((3 * d + 10, d)), rng.random((50, d)), 1.0 + np.arange(d)
-    p = gaussian_process.create().fit(dataset(u, {"y": u @ slope}), seed=0).predict(new)
+    p = gaussian_process.create(folds=2).fit(dataset(u, {"y": u @ slope}), seed=0).predict(new)
     assert np.sqrt(np.mean((p.mean["y"] - new @ slope) ** 2)) < 0.02 * (new @ slope).std()
 
 
@@ -216,14 +216,14 @@ def test_repeated_inputs_average():
     rng = np.random.default_rng(0)
     u = np.repeat(np.linspace(0.0, 1.0, 15), 2)[:, None]
     y = 2.0 * u[:, 0] + 0.1 * rng.standard_normal(30)
-    p = gaussian_process.create().fit(dataset(u, {"y": y}, {"y": np.full(30, 0.1)}), seed=0).predict(u)
+    p = gaussian_process.create(folds=2).fit(dataset(u, {"y": y}, {"y": np.full(30, 0.1)}), seed=0).predict(u)
     assert np.sqrt(np.mean((p.mean["y"] - 2.0 * u[:, 0]) ** 2)) < 0.06
 
 
 def test_repeated_exact_runs_are_no_trouble():
     """The same run twice, without noise: a singular covariance gets the least jitter."""
     u = np.repeat(np.random.default_rng(1).random((10, 2)), 2, axis=0)
-    p = gaussian_process.create().fit(dataset(u, {"y": u.sum(1)}), seed=0).predict(u)
+    p = gaussian_process.create(folds=2).fit(dataset(u, {"y": u.sum(1)}), seed=0).predict(u)
     assert p.mean["y"] == pytest.approx(u.sum(1), abs=1e-3)
 
 
@@ -231,14 +231,14 @@ def test_a_row_with_a_hole_is_ignored():
     """A run called ok whose output is not finite is left out, not learned."""
     u, y = np.random.default_rng(0).random((20, 1)), np.arange(20.0)
     y[3] = np.nan
-    assert gaussian_process.create().fit(dataset(u, {"y": y}), seed=0).card["runs"] == 19.0
+    assert gaussian_process.create(folds=2).fit(dataset(u, {"y": y}), seed=0).card["runs"] == 19.0
 
 
 def test_more_rows_than_are_searched(monkeypatch):
     """Beyond the search's limit the posterior still uses every run."""
     monkeypatch.setattr("mlforhpc.learners._process.MOST_SEARCHED", 30)
     u = np.random.default_rng(0).random((90, 2))
-    surrogate = gaussian_process.create().fit(dataset(u, {"y": np.sin(5.0 * u[:, 0]) * u[:, 1]}), seed=0)
+    surrogate = gaussian_process.create(folds=2).fit(dataset(u, {"y": np.sin(5.0 * u[:, 0]) * u[:, 1]}), seed=0)
     assert surrogate.model.weights.shape == (1, 90)
     assert surrogate.predict(u).mean["y"] == pytest.approx(np.sin(5.0 * u[:, 0]) * u[:, 1], abs=5e-3)
 
@@ -246,7 +246,7 @@ def test_more_rows_than_are_searched(monkeypatch):
 def test_batches_do_not_change_answers():
     """A point alone, in a batch, or in a chunk of many: the same answer to 10 digits."""
     u, y = profiles(30, noise=0.02)
-    surrogate = gaussian_process.create().fit(dataset(u, {"p": y}, {"p": np.full(y.shape, 0.02)}), seed=0)
+    surrogate = gaussian_process.create(folds=2).fit(dataset(u, {"p": y}, {"p": np.full(y.shape, 0.02)}), seed=0)
     many = np.random.default_rng(0).random((5000, 2))
     whole, one = surrogate.predict(many), surrogate.predict(many[4321:4322])
     for part in ("mean", "lower", "upper"):

@@ -42,17 +42,14 @@ class Calibration:
             return np.asarray(scores[:, -1] * stretch)
         if joint:
             return np.asarray(scores[:, int(np.ceil(level * n - 1e-9)) - 1])
-        place = level * (scores.shape[1] - 1)
-        low = int(place)
-        high = min(low + 1, scores.shape[1] - 1)
-        return np.asarray(scores[:, low] + (place - low) * (scores[:, high] - scores[:, low]))
+        return np.asarray(scores[:, round(level * (scores.shape[1] - 1))])
 
 
 def calibrate(scores: FloatArray, blocks: tuple[tuple[int, int], ...]) -> Calibration:
     """From scores (n, m) of n runs; `blocks` are the columns of each output."""
     grid = np.linspace(0.0, 1.0, LEVELS)
     return Calibration(
-        pointwise=np.array([np.quantile(scores[:, a:b], grid, method="higher") for a, b in blocks]),
+        pointwise=np.array([np.quantile(scores[:, a:b], grid, method="inverted_cdf") for a, b in blocks]),
         joint=np.array([np.sort(scores[:, a:b].max(axis=1)) for a, b in blocks]),
     )
 
