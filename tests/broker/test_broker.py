@@ -260,6 +260,18 @@ def test_instances_of_a_class_of_the_script_come_back_as_its_own(broker):
     assert back.x == 2
 
 
+def test_a_callable_with_state_starts_afresh_at_every_call(broker):
+    """One call leaves nothing to the next, so that results do not depend on which slot ran what before."""
+    seen = []
+
+    def count():
+        seen.append(1)
+        return len(seen)
+
+    assert [broker.submit("decide", count).result(WAIT_S) for _ in range(5)] == [1] * 5
+    assert seen == []
+
+
 def test_closing_cancels_what_is_not_over(fresh):
     """Every future resolves, and later submissions are refused."""
     broker, dispatcher = fresh()

@@ -27,9 +27,9 @@ def touch_and_sleep(path, seconds):
     return os.getpid()
 
 
-def spawn_and_sleep(path):
+def spawn_and_sleep(path, session):
     """A simulation that starts a program of its own."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=session)
     part = Path(f"{path}.part")
     part.write_text(str(child.pid))
     part.rename(path)
@@ -94,9 +94,10 @@ def test_a_quick_batch_behind_a_crash_runs_on_the_successor(engine, batch, value
     assert [value(f.result(WAIT_S)[0]) for f in good] == [0, 1]
 
 
-def test_a_subprocess_of_a_task_dies_with_it(engine, batch, tmp_path):
-    """The kill takes the whole process group."""
-    task = batch(spawn_and_sleep, str(tmp_path / "pid"))
+@pytest.mark.parametrize("session", [False, True])
+def test_a_subprocess_of_a_task_dies_with_it(engine, batch, tmp_path, session):
+    """The kill takes the whole process group, and programs in sessions of their own."""
+    task = batch(spawn_and_sleep, str(tmp_path / "pid"), session)
     future = engine.submit(task)
     grandchild = appear(tmp_path / "pid")
     engine.kill(task.calls[0].task)

@@ -6,8 +6,6 @@ a thread of its own: work is done by whoever submits, and by the engine's thread
 
 from __future__ import annotations
 
-import os
-import platform
 import threading
 import time
 from collections.abc import Hashable
@@ -18,16 +16,17 @@ from typing import Any
 
 import psutil
 
+from mlforhpc.broker import _lines
 from mlforhpc.broker._queue import Placement, Queue
 from mlforhpc.broker.encoding import Encoder
 from mlforhpc.broker.system import describe
-from mlforhpc.broker.task import Task, last_line
+from mlforhpc.broker.task import Task
 from mlforhpc.core.engine import Engine
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.scratch import Scratch
 from mlforhpc.core.task import Batch, Resources, TaskResult
-from mlforhpc.core.trace import Finished, Mark, Opened, Started, Submitted, Trace
+from mlforhpc.core.trace import Mark, Started, Trace
 
 _ATTEMPTS = 3
 
@@ -76,7 +75,7 @@ class Dispatcher:
         self._scratch = Scratch(scratch, prefix="mlforhpc-work-")
         self.workdirs = self._scratch.path
         engine.listen(self._on_started, self._on_marked)
-        self._trace_opened()
+        self.trace.write(_lines.opened(engine, trace, self.system))
 
     def check(self, resources: Resources) -> None:
         """Refuse what can never be placed.
@@ -100,17 +99,7 @@ class Dispatcher:
             self._last += 1
             task.number = self._last
             self._submitted += 1
-            self.trace.emit(
-                Submitted(
-                    t=self.clock.now_ns(),
-                    task=task.number,
-                    kind=task.kind,
-                    charge=task.charge,
-                    label=task.label,
-                    cores=task.resources.cores,
-                    key=task.key,
-                )
-            )
+            self.trace.emit(_lines.submitted(task, self.clock.now_ns()))
             self._tasks[task.number] = task
             self._queue.pending.append(task)
         self._place()
@@ -124,7 +113,7 @@ class Dispatcher:
             in_flight = task.in_flight
         if in_flight and self.engine.kill(task.number):
             return True  # the engine's result follows
-        self._conclude_here(task)
+        self._end_here(task)
         self._place()
         return True
 
@@ -145,7 +134,7 @@ class Dispatcher:
                 task.cancelling = True
         self.engine.shutdown()
         for task in tasks:
-            self._conclude_here(task)
+            self._end_here(task)
         self.trace.close()
         self._scratch.remove()
 
@@ -223,24 +212,20 @@ class Dispatcher:
         self._about_to_flush = True
         self._place()  # first, so that the slot is busy while we do the rest
         self._about_to_flush = False
-        again, over = [], []
+        again: list[Task] = []
+        over: list[tuple[Task, TaskResult]] = []
         for task, result in zip(placement.tasks, results, strict=True):
-            if task.concluded:
-                continue
-            outcome = self._outcome(task, result)
-            self._trace_finished(task, result, outcome)
-            if outcome == "lost" and task.attempt < _ATTEMPTS and not self._closed:
+            if task.cancelling and result.outcome != "ok":
+                result = result._replace(outcome="cancelled")
+            if result.outcome == "lost" and task.attempt < _ATTEMPTS and not (self._closed or task.concluded):
                 again.append(task)
+            elif self._claim(task):
+                over.append((task, result))
             else:
-                over.append((task, result, outcome))
+                continue
+            self._trace_finished(task, result)
         self._retry(again)
-        broken = self.flush()
-        for task, result, outcome in over:
-            self._conclude(task, result, outcome, broken)
-
-    def _outcome(self, task: Task, result: TaskResult) -> Outcome:
-        unwanted = task.cancelling and result.outcome != "ok"
-        return "cancelled" if unwanted else result.outcome
+        self._tell(over)
 
     def _retry(self, tasks: list[Task]) -> None:
         if not tasks:
@@ -252,78 +237,36 @@ class Dispatcher:
             self._queue.pending.extendleft(reversed(tasks))
         self._place()
 
-    def _conclude(self, task: Task, result: TaskResult, outcome: Outcome, broken: str) -> None:
-        """Tell the task's owner, once."""
+    def _claim(self, task: Task) -> bool:
+        """Whether the caller is the one to end this task."""
         with self.lock:
             if task.concluded:
-                return
+                return False
             task.concluded = True
             self._ended += 1
             del self._tasks[task.number]
-        if outcome != result.outcome or broken:
-            times = result.started_ns, result.ended_ns
-            result = TaskResult(task.number, "lost" if broken else outcome, broken, False, *times, result.slot, 0)
-        task.ended(task, result)
+            return True
 
-    def _conclude_here(self, task: Task) -> None:
+    def _tell(self, over: list[tuple[Task, TaskResult]]) -> None:
+        """Tell the owners, after the trace has it; one that it cannot take is not handed out."""
+        broken = self.flush()
+        for task, result in over:
+            task.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if broken else result)
+
+    def _end_here(self, task: Task) -> None:
         """End a cancelled task of which the engine knows nothing, or has nothing more to say."""
-        with self.lock:
-            if task.concluded:
-                return
-        now = self.clock.now_ns()
-        result = TaskResult(task.number, "cancelled", "", False, now, now, "", 0)
-        self._trace_finished(task, result, "cancelled")
-        self._conclude(task, result, "cancelled", self.flush())
+        if self._claim(task):
+            now = self.clock.now_ns()
+            result = TaskResult(task.number, "cancelled", "", False, now, now, "", 0)
+            self._trace_finished(task, result)
+            self._tell([(task, result)])
 
     def _unfinished(self, placement: Placement, outcome: Outcome, sentence: str) -> list[TaskResult]:
         now = self.clock.now_ns()
         return [TaskResult(task.number, outcome, sentence, False, now, now, "", 0) for task in placement.tasks]
 
-    # ---- trace
-
-    def _trace_opened(self) -> None:
-        self.trace.write(
-            Opened(
-                t=self.clock.now_ns(),
-                host=platform.node(),
-                pid=os.getpid(),
-                unix_ns=self.clock.now_ns(),
-                monotonic_ns=self.clock.now_ns() - self.clock.offset_ns,
-                system=self.system,
-                engine=self.engine.name,
-                slots=self.engine.slots,
-                resumed=self.trace.resumed,
-            )
-        )
-
-    def _trace_finished(self, task: Task, result: TaskResult, outcome: Outcome) -> None:
+    def _trace_finished(self, task: Task, result: TaskResult) -> None:
         now = self.clock.now_ns()
         if not task.announced and result.slot:
             self.trace.emit(Started(t=now, task=task.number, slot=result.slot, attempt=task.attempt))
-        text = result.value if isinstance(result.value, str) and result.outcome != "ok" else ""
-        self.trace.emit(
-            Finished(
-                t=now,
-                task=task.number,
-                outcome=outcome,
-                slot=result.slot,
-                started_ns=result.started_ns,
-                ended_ns=result.ended_ns,
-                bytes_in=len(task.arguments),
-                bytes_out=_size(result),
-                peak_memory_bytes=result.peak_memory_bytes,
-                attempt=task.attempt,
-                reason=last_line(text) if text else "",
-            )
-        )
-
-
-def _size(result: TaskResult) -> int:
-    if result.outcome != "ok":
-        return 0
-    if result.in_file:
-        try:
-            return Path(str(result.value)).stat().st_size
-        except OSError:
-            return 0
-    return len(result.value)
+        self.trace.emit(_lines.finished(task, result, now))

@@ -151,10 +151,14 @@ class Slot:
                 return reports, False
 
     def kill(self) -> None:
-        """End the child's whole process group now; `reap` follows."""
+        """End the child's whole process group now, and what its task has put into other groups; `reap` follows."""
         if self._process is not None:
+            elsewhere = _descendants(self._process.pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            for pid in elsewhere:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
 
     def hang_up(self) -> None:
         """Ask an idle child to end by itself."""
@@ -192,6 +196,16 @@ def _shared_word() -> int:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, _TASK.size)
     return fd
+
+
+def _descendants(pid: int) -> list[int]:
+    """Children, their children and so on; none where /proc does not tell."""
+    found: list[int] = []
+    for threads in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, threads.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
 
 
 def _await_exit(pid: int, grace_s: float) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import selectors
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from mlforhpc.core.engine import Capabilities, Ref
 from mlforhpc.core.errors import MLforHPCError, Unplaceable, UsageError
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, TaskResult
+from mlforhpc.engines._ears import Ears, Sound
 from mlforhpc.engines._lanes import Job, Lane, Lanes
 from mlforhpc.engines._sharing import SharedFiles
 from mlforhpc.engines._slot import Slot
@@ -65,10 +64,7 @@ class Processes:
         self._closing = False
         self._started: Callable[[int, str], None] = lambda task, slot: None
         self._marked: Callable[[int, str, float], None] = lambda task, name, value: None
-        self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._ears = Ears()
         self._thread = threading.Thread(target=self._serve, name="mlforhpc-processes", daemon=True)
         self._thread.start()
         atexit.register(self.shutdown)
@@ -118,12 +114,12 @@ class Processes:
     def shutdown(self) -> None:
         with self._lock:
             self._closing = True
-        self._wake()
+        self._ears.wake()
         if threading.current_thread() is not self._thread:
             self._thread.join()
         atexit.unregister(self.shutdown)
 
-    # ---- below, everything runs in the engine's thread, except _place, _send, _end, _wake and _tell_started
+    # ---- below, everything runs in the engine's thread, except _place, _send, _end and _tell_started
 
     def _serve(self) -> None:
         try:
@@ -137,11 +133,8 @@ class Processes:
     def _turn(self) -> None:
         with self._lock:
             timeout = self._lanes.next_event_s()
-        for key, mask in self._selector.select(timeout):
-            if key.data is None:
-                self._woken.recv(4096)
-            else:
-                self._attend(key.data, key.fd, mask)
+        for sound in self._ears.listen(timeout):
+            self._attend(sound)
         if self._lanes.timed:
             self._keep_time()
         if self._unsent:
@@ -157,9 +150,7 @@ class Processes:
             self._lanes.timed.add(lane)
             self._give_up_if_broken(lane, f"cannot be started ({error})")
             return
-        self._selector.register(lane.slot.socket, selectors.EVENT_READ, lane)
-        if lane.slot.pidfd is not None:
-            self._selector.register(lane.slot.pidfd, selectors.EVENT_READ, lane)
+        self._ears.add(lane)
         with self._lock:
             lane.up = True
             for job in lane.jobs:
@@ -167,17 +158,16 @@ class Processes:
             begun = self._place()
         self._tell_started(begun)
 
-    def _attend(self, lane: Lane, fd: int, mask: int) -> None:
+    def _attend(self, sound: Sound) -> None:
         """Hear what a child says, or that it has died."""
-        if not lane.slot.alive:
-            return  # buried by an earlier event of the same round
-        if mask & selectors.EVENT_WRITE:
+        lane = sound.lane
+        if sound.writable:
             with self._lock:
                 lane.slot.flush()
-        if mask & selectors.EVENT_READ:
+        if sound.readable:
             reports, hung_up = lane.slot.receive()
             self._hear(lane, reports)
-            if hung_up or fd == lane.slot.pidfd:
+            if hung_up or sound.died:
                 self._bury(lane)
 
     def _hear(self, lane: Lane, reports: list[Report]) -> None:
@@ -236,9 +226,7 @@ class Processes:
         with self._lock:
             lane.up = lane.ready = False
             task, outcome = lane.verdict or (lane.begun(), "lost")
-            self._selector.unregister(lane.slot.socket)
-            if lane.slot.pidfd is not None:
-                self._selector.unregister(lane.slot.pidfd)
+            self._ears.remove(lane)
             how = lane.slot.reap()
             completed = self._blame(lane, task, outcome, how) if task else None
             lane.verdict = lane.deadline_s = None
@@ -291,7 +279,7 @@ class Processes:
     def _send(self, lane: Lane, job: Job) -> None:
         if not lane.send(job):
             self._unsent.add(lane)
-            self._wake()
+            self._ears.wake()
 
     def _tell_started(self, begun: list[tuple[int, str]]) -> None:
         for task, slot in begun:
@@ -301,16 +289,9 @@ class Processes:
         """Have the selector say when a child whose socket was full can take more."""
         with self._lock:
             for lane in [lane for lane in self._unsent if lane.up]:
-                events = selectors.EVENT_READ if lane.slot.sent else selectors.EVENT_READ | selectors.EVENT_WRITE
-                self._selector.modify(lane.slot.socket, events, lane)
+                self._ears.await_room(lane, not lane.slot.sent)
                 if lane.slot.sent:
                     self._unsent.discard(lane)
-
-    def _wake(self) -> None:
-        try:
-            self._waker.send(b"w")
-        except OSError:
-            return  # full: it will wake anyway; closed: it has ended
 
     def _close(self) -> None:
         """End every child: the idle ones by themselves, the busy ones at once."""
@@ -329,9 +310,7 @@ class Processes:
             for job in jobs:
                 job.end_rest("cancelled", "The engine was shut down.", self._clock.now_ns())
             self._news.notify_all()
-        self._selector.close()
-        self._waker.close()
-        self._woken.close()
+        self._ears.close()
         self._files.remove()
         for job in jobs:
             job.resolve()

@@ -143,7 +143,7 @@ def fit_model(table: Table, options: Options, seed: int) -> Model:
     candidates = [linear for linear in choices if not linear or n > 2 * (d + 1)] or [False]
     fits = [_fit_processes(table.u, scores, noise, linear=c, starts=options.starts, seed=seed) for c in candidates]
     processes = max(fits, key=lambda ps: sum(p.log_density for p in ps))
-    return _assemble(table, basis.centre, basis.rest, basis.vectors * basis.deviations[:, None], processes)
+    return _assemble(table, basis.centre, basis.rest, basis.loadings * basis.deviations[:, None], processes)
 
 
 def _fit_processes(u: FloatArray, scores: FloatArray, noise: FloatArray, *, linear: bool, starts: int, seed: int) -> list[Process]:

@@ -1,7 +1,7 @@
 """Principal components of the outputs: y = centre + sum_k score_k deviation_k vector_k + what was cut off.
 
-All arrays share one basis, as their errors do; every number (output of shape ()) has a component of its own. What is
-cut off enters the interval as a variance by column.
+All arrays share one basis, as their errors do; every number (output of shape ()) has a component of its own. Derived
+outputs have none: they are regressed on the scores of the others. What is cut off enters the interval as a variance by column.
 
 Higdon, Gattiker, Williams & Rightley, Computer Model Calibration Using High-Dimensional Output, JASA 103, 2008.
 """
@@ -25,10 +25,12 @@ KEPT = 1.0 - 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """Attributes: centre (m,), vectors of unit length (k, m), deviations of the scores (k,), variance cut off (m,)."""
+    """Attributes: centre (m,), vectors of unit length that scores come from (k, m), loadings that outputs come back by (k, m):
+    the same, and of derived columns their regression; deviations of the scores (k,), variance cut off (m,)."""
 
     centre: FloatArray
     vectors: FloatArray
+    loadings: FloatArray
     deviations: FloatArray
     rest: FloatArray
 
@@ -46,8 +48,8 @@ def fit_basis(table: Table, components: int | None) -> Basis:
     centre = table.y.mean(axis=0)
     residual = table.y - centre  # (n, m)
     size = np.array([b - a for a, b in table.blocks])
-    arrays = np.repeat(size > 1, size)  # (m,)
-    vectors = [np.eye(1, len(centre), a) for a, b in table.blocks if b - a == 1]
+    arrays = np.repeat(size > 1, size) & ~table.derived  # (m,)
+    vectors = [np.eye(1, len(centre), a) for a, b in table.blocks if b - a == 1 and not table.derived[a]]
     if arrays.any():
         shared = np.zeros((min(residual.shape), len(centre)))
         found = principal(residual[:, arrays], table.se2[:, arrays], components)  # (k, arrays)
@@ -59,10 +61,14 @@ def fit_basis(table: Table, components: int | None) -> Basis:
     deviations = np.sqrt(np.sum(scores**2, axis=0) / (len(residual) - 1))
     moves = deviations > 1e-13 * np.sqrt(np.mean(table.y**2) + 1e-300)
     basis, scores = basis[moves], scores[:, moves]
-    cut = residual - scores @ basis
+    loadings = basis.copy()
+    if table.derived.any():
+        loadings[:, table.derived] = np.linalg.lstsq(scores, residual[:, table.derived], rcond=None)[0]
+    cut = residual - scores @ loadings
     freedom = max(len(residual) - 1 - len(basis), 1)
     rest = np.maximum(np.sum(cut**2 - table.se2 * freedom / len(residual), axis=0) / freedom, 0.0)
-    return Basis(centre=centre, vectors=basis, deviations=deviations[moves], rest=np.where(arrays, rest, 0.0))
+    rest = np.where(arrays | table.derived, rest, 0.0)
+    return Basis(centre=centre, vectors=basis, loadings=loadings, deviations=deviations[moves], rest=rest)
 
 
 def principal(residual: FloatArray, se2: FloatArray, components: int | None) -> FloatArray:

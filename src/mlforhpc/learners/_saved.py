@@ -34,7 +34,8 @@ def content_hash(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) 
 def write(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> None:
     """Write next to `path`, then rename: a reader finds the old file or the new one, never a part."""
     path = Path(path)
-    header = {"mlforhpc": json.dumps(metadata, sort_keys=True), "sha256": content_hash(metadata, arrays)}
+    content = {"metadata": metadata, "sha256": content_hash(metadata, arrays)}
+    header = {"mlforhpc": json.dumps(content, sort_keys=True)}  # one entry: safetensors keeps no order of several
     data = save({name: np.ascontiguousarray(array, dtype="<f8") for name, array in arrays.items()}, header)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -65,13 +66,14 @@ def read(path: Path, learner: str) -> tuple[dict[str, Any], dict[str, FloatArray
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except SafetensorError as error:
         raise StoreDamaged(f"'{path}' is not a complete safetensors file ({error}); fit and save the surrogate again.") from None
-    if "mlforhpc" not in header or "sha256" not in header:
+    if "mlforhpc" not in header:
         raise UsageError(f"'{path}' is a safetensors file, but not a surrogate saved by mlforhpc.")
     try:
-        metadata = json.loads(header["mlforhpc"])
-    except json.JSONDecodeError:
-        metadata = None
-    if not isinstance(metadata, dict) or content_hash(metadata, arrays) != header["sha256"]:
+        content = json.loads(header["mlforhpc"])
+        metadata, whole = content["metadata"], content_hash(content["metadata"], arrays) == content["sha256"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        metadata, whole = {}, False
+    if not whole:
         raise StoreDamaged(f"'{path}' was changed after it was saved: its content does not match its hash; fit and save it again.")
     if metadata.get("schema_version") != SCHEMA_VERSION:
         raise UsageError(f"'{path}' has schema version {metadata.get('schema_version')}, this mlforhpc reads {SCHEMA_VERSION}; update it.")

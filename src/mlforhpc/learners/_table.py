@@ -31,6 +31,7 @@ class Table:
         fidelity: (n,).
         scale: what each column was divided by (m,).
         blocks: columns of each output, as (first, behind the last).
+        derived: which columns follow from the others (m,); a `derived` output where there is any other.
     """
 
     u: FloatArray
@@ -40,6 +41,7 @@ class Table:
     fidelity: FloatArray
     scale: FloatArray
     blocks: tuple[tuple[int, int], ...]
+    derived: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
     def rows(self, index: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> Table:
         """The table of some rows."""
@@ -51,6 +53,7 @@ class Table:
             fidelity=self.fidelity[index],
             scale=self.scale,
             blocks=self.blocks,
+            derived=self.derived,
         )
 
 
@@ -63,6 +66,7 @@ def tabulate(data: Dataset) -> Table:
         raise UsageError(f"A Gaussian process needs at least 2 runs that ended with 'ok', found {int(ok.sum())} of {len(data)}.")
     kept = data.rows(np.flatnonzero(ok))
     values, errors, stated, scales = [], [], [], []
+    derived = np.repeat([o.derived for o in data.outputs], [math.prod(o.shape) for o in data.outputs])
     for output in data.outputs:
         y = np.asarray(kept.y[output.name], dtype=float).reshape(len(kept), -1)  # (n, size)
         scale = typical_scale(output, y)
@@ -79,6 +83,7 @@ def tabulate(data: Dataset) -> Table:
         fidelity=np.asarray(kept.fidelity, dtype=float),
         scale=np.concatenate(scales),
         blocks=column_blocks(data.outputs),
+        derived=derived & ~derived.all(),
     )
 
 

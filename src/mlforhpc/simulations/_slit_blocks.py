@@ -19,7 +19,7 @@ CENTRE_BINS = 2  # of each half
 
 
 def summarised(slit: Slit, sampled: Sampled, *, error_scale: float) -> Outputs:
-    """Profiles relative to the nominal concentrations, derived densities in mol/L, and checks; `error_scale` multiplies every error."""
+    """Profiles and derived densities relative to the nominal concentrations, and checks; `error_scale` multiplies every error."""
     nominal = slit.c * PER_NM3 * np.array([1.0, slit.z])[:, None]
     blocks = sampled.densities / nominal  # (B, 2, bins)
     half = blocks.shape[2] // 2
@@ -31,11 +31,9 @@ def summarised(slit: Slit, sampled: Sampled, *, error_scale: float) -> Outputs:
     # an error bar is never less than what one ion, seen once, makes of a bin
     one_ion = half / (slit.area * slit.width) / nominal[:, 0] / (sampled.samples * len(blocks))  # (2,)
     for s, name in enumerate(SPECIES):
-        concentration = slit.c * (1.0, slit.z)[s]
-        rows = {"": folded[:, s], **_derived(slit, folded[:, s], concentration=concentration)}  # (B, ...) each
+        rows = {"": folded[:, s], **_derived(slit, folded[:, s])}  # (B, ...) each
         for suffix, series in rows.items():
-            least = one_ion[s] * (concentration if suffix else 1.0)
-            mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, growth), least)
+            mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, growth), one_ion[s])
             values[name + suffix] = mean if suffix else np.concatenate([mean, mean[::-1]])
             errors[name + suffix] = error if suffix else np.concatenate([error, error[::-1]])
     checks = {
@@ -73,16 +71,16 @@ def wall_weights(slit: Slit, bins: int) -> FloatArray:
     return np.asarray(np.bincount(bin_of, boltzmann, minlength=bins) * (radius[1] - radius[0]) / step, dtype=float)
 
 
-def _derived(slit: Slit, folded: FloatArray, *, concentration: float) -> dict[str, FloatArray]:
-    """Block series (B,) of the contact, peak and centre densities in mol/L, from one species' folded profile (B, bins/2).
+def _derived(slit: Slit, folded: FloatArray) -> dict[str, FloatArray]:
+    """Block series (B,) of the contact, peak and centre densities, relative like the profile, from one species' folded profile (B, bins/2).
 
     Soft walls have no contact value: the density without the wall's own factor, n exp(u_wall/kT), is continued to |z| = (h - d)/2.
     """
     first, second = (folded[:, :2] / wall_weights(slit, 2)).T
     return {
-        "_contact": concentration * (1.5 * first - 0.5 * second),
-        "_peak": concentration * folded[:, int(np.argmax(folded.mean(0)))],
-        "_centre": concentration * folded[:, -CENTRE_BINS:].mean(1),
+        "_contact": 1.5 * first - 0.5 * second,
+        "_peak": folded[:, int(np.argmax(folded.mean(0)))],
+        "_centre": folded[:, -CENTRE_BINS:].mean(1),
     }
 
 

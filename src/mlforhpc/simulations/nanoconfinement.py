@@ -75,7 +75,7 @@ class Nanoconfinement:
     )
     outputs: ClassVar[tuple[Output, ...]] = (
         *(Output(name=species, shape=(BINS,), scale="mean") for species in SPECIES),
-        *(Output(name=f"{species}_{what}", unit="mol/L", derived=True) for species in SPECIES for what in ("contact", "peak", "centre")),
+        *(Output(name=f"{species}_{what}", derived=True) for species in SPECIES for what in ("contact", "peak", "centre")),
     )
     references: ClassVar[tuple[str, ...]] = (
         "Kadupitiya, Fox, Jadhao, Machine Learning for Performance Enhancement of Molecular Dynamics Simulations, "
