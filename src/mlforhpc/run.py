@@ -30,6 +30,7 @@ from mlforhpc.metrics.system import system_figures
 
 log = logging.getLogger("mlforhpc")
 log.addHandler(logging.NullHandler())
+log.setLevel(logging.INFO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

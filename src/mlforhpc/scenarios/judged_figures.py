@@ -172,7 +172,7 @@ def _ladder(j: Judgement) -> Figure:
     assert j.ladder is not None and j.gain is not None
     cost, error = [float(c) for c in j.ladder.cost_s], [signed_root(q2) for q2 in j.ladder.q2]
     series = [Series(label="simulation, by length of run", x=cost, y=list(error), style="points", role="conventional")]
-    grid = np.geomspace(min(cost) * 0.8, max(cost) * 1.5, 40)
+    grid = np.geomspace(min(cost), max(cost) * 1.5, 40)
     law = [_error_at(j, float(c)) for c in grid]
     series.append(Series(label="its law", x=grid.tolist(), y=law, style="dashed", role="conventional"))
     c, q = j.gain.conventional_s, j.quality.q.value

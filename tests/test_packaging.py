@@ -1,0 +1,33 @@
+"""The wheel holds what an installation needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.system
+def test_the_wheel_holds_every_module_template_and_the_type_marker(tmp_path):
+    """Built from a clean tree; each file of the source is in it, and nothing else but its metadata."""
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    tracked = subprocess.run(["git", "ls-files", "src"], capture_output=True, text=True, cwd=ROOT, check=True).stdout.split()
+    assert names >= {name.removeprefix("src/") for name in tracked}
+    assert any(name.endswith(".html.j2") for name in names) and "mlforhpc/py.typed" in names
+
+
+def test_no_file_names_this_machine():
+    """No path of a home or work folder, no registry's host, in anything that is tracked."""
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=True).stdout.split()
+    for name in tracked:
+        if name.startswith("tests/") or not (ROOT / name).is_file():
+            continue
+        text = (ROOT / name).read_text(encoding="utf-8", errors="ignore")
+        assert str(ROOT) + "/" not in text and "pypi.org" not in text, name
