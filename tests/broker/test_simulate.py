@@ -49,6 +49,10 @@ class Toy:
         if self.log:
             with Path(self.log).open("a") as file:
                 file.write(f"{workdir}\n")
+        assert list(workdir.iterdir()) == []
+        if self.how != "idle":
+            (workdir / "scratch").write_text("x")
+            os.chdir(workdir)
         if self.how == "hang":
             time.sleep(600)
         if self.how == "slow":
@@ -59,8 +63,6 @@ class Toy:
             raise FloatingPointError("lost atoms")
         if self.how == "nan":
             return Outputs(values={"y": [np.nan, 1.0]})
-        assert list(workdir.iterdir()) == []
-        (workdir / "scratch").write_text("x")
         noise = np.random.default_rng(seed).normal(size=2) * fidelity
         return Outputs(values={"y": x["n"] * x["a"] + settings["step"] + noise}, standard_errors={"y": [0.1, 0.1]}, checks={"drift": 0.5})
 
@@ -174,6 +176,9 @@ def test_each_run_has_an_empty_folder_of_its_own_that_is_removed(broker, tmp_pat
     folders = Path(log).read_text().split()
     assert len(set(folders)) == 3
     assert not any(Path(folder).exists() for folder in folders)
+    for seed in range(4):
+        broker.simulate(Toy("idle", log=log), X, seed=seed).result(WAIT_S)  # one that leaves nothing there
+    assert not any(list(Path(folder).iterdir()) for folder in Path(log).read_text().split() if Path(folder).exists())
 
 
 @pytest.mark.parametrize(

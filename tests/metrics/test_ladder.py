@@ -126,3 +126,20 @@ def test_bad_ladders_are_refused(rungs: list[Rung], message: str) -> None:
     """Each with a sentence."""
     with pytest.raises(UsageError, match=message):
         build_ladder(rungs, FOUR)
+
+
+def test_a_resample_without_any_system_of_a_partial_rung_keeps_the_intervals_closed():
+    """One system of twenty carries the top rung: a third of all resamples miss it, and every limit is still a number."""
+    from mlforhpc.metrics.gain import LearnedCost, Repeat, gain_figures
+    from mlforhpc.metrics.strata import one_stratum
+
+    rng, n = np.random.default_rng(0), 20
+    full = [Rung(name=str(s), steps=s, terms=rng.gamma(4.0, 0.25, n) / s, cost_s=np.full(n, s / 1000)) for s in (1000.0, 4000.0)]
+    top = np.full(n, np.nan)
+    top[3] = 1 / 16000
+    partial = Rung(name="top", steps=16000.0, terms=top, cost_s=np.where(np.isfinite(top), 16.0, np.nan))
+    repeat = Repeat(terms=rng.gamma(4.0, 0.25, n) / 3000, rungs=[*full, partial], strata=one_stratum(n),
+                    learned=LearnedCost(fixed_s={"training": 10.0}, lookup_s=1e-3))  # fmt: skip
+    for seed in range(3):
+        found = gain_figures([repeat], seed=seed, draws=2000)
+        assert found.gain.lower is not None and found.gain.lower < found.gain.value < found.gain.upper

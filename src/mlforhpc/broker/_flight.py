@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Hashable
 from concurrent.futures import Future
 from functools import partial
@@ -38,7 +36,6 @@ class Flight:
         self._limit_s = limit_s
         self._waiters: list[tuple[TaskFuture, Charge]] = []
         self._task: Task | None = None
-        self._workdir = dispatcher.workdirs / uuid.uuid4().hex
 
     def join(self, charge: Charge) -> TaskFuture:
         """A future of the record, for one more waiter; under the dispatcher's lock."""
@@ -65,7 +62,7 @@ class Flight:
 
     def _submit(self, simulation: Simulation, charge: Charge, resources: Resources, label: str) -> None:
         asked, function = self._asked, partial(_simulate.run, simulation)
-        args = (asked.parameters, asked.settings, asked.fidelity, asked.seed, str(self._workdir))
+        args = (asked.parameters, asked.settings, asked.fidelity, asked.seed, str(self._dispatcher.workdirs))
         encoder = self._dispatcher.encoder
         self._task = Task(
             function=encoder.function(function),
@@ -89,8 +86,8 @@ class Flight:
 
     def _ended(self, task: Task, result: TaskResult) -> None:
         """The task is over: keep the record."""
-        if result.outcome != "ok":
-            shutil.rmtree(self._workdir, ignore_errors=True)  # its owner may have been killed
+        if result.outcome not in ("ok", "failed"):
+            _simulate.sweep(self._dispatcher.workdirs)  # its process may have been killed
         if result.outcome in ("lost", "cancelled"):
             self._end(task.error(result))
             return

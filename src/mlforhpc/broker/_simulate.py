@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
 
 from mlforhpc.broker.system import describe
 from mlforhpc.core.record import Outcome, Record
 from mlforhpc.core.simulation import Outputs, Simulation, checked
 from mlforhpc.core.space import Value
 
+_FREE: dict[tuple[str, int], list[Path]] = {}  # folders that were left empty, by root and process
+_NUMBERS = itertools.count()
+
 
 def run(
-    simulation: Simulation, x: Mapping[str, Value], settings: Mapping[str, Value], fidelity: float, seed: int, workdir: str
+    simulation: Simulation, x: Mapping[str, Value], settings: Mapping[str, Value], fidelity: float, seed: int, root: str
 ) -> tuple[Outputs, str]:
-    """One run in a fresh folder: its checked outputs, and the host that made them."""
-    folder = Path(workdir)
-    shutil.rmtree(folder, ignore_errors=True)  # what an attempt whose worker died has left
-    folder.mkdir(parents=True)
+    """One run in an empty folder of its own below `root`: its checked outputs, and the host that made them."""
+    folder, home = _take(root), Path.cwd()
     try:
         outputs = simulation.simulate(x, settings=settings, fidelity=fidelity, seed=seed, workdir=folder)
         return checked(simulation, outputs), describe()
     finally:
+        os.chdir(home)
+        _give_back(root, folder)
+
+
+def sweep(root: Path) -> None:
+    """Remove the folders of processes of this host that are no more."""
+    for folder in root.glob(f"{platform.node()}-*"):
+        if not psutil.pid_exists(int(folder.name.split("-")[-2])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take(root: str) -> Path:
+    free = _FREE.setdefault((root, os.getpid()), [])
+    if free:
+        return free.pop()
+    folder = Path(root) / f"{platform.node()}-{os.getpid()}-{next(_NUMBERS)}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _give_back(root: str, folder: Path) -> None:
+    """Remove it, or keep it for the next run if it is empty: on a busy disk, removing takes milliseconds."""
+    try:
+        with os.scandir(folder) as entries:
+            empty = next(entries, None) is None
+    except OSError:
+        return
+    if empty:
+        _FREE[root, os.getpid()].append(folder)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -53,7 +53,7 @@ class Dispatcher:
         encoder: turns functions and arguments into data.
         in_flight: what is being computed, by whatever identifies it, so that equal requests share one task.
         system: this host in a few words.
-        workdirs: folder in which each simulation gets one of its own.
+        workdirs: folder below which each run of a simulation gets one of its own.
     """
 
     def __init__(self, engine: Engine, trace: Trace, *, scratch: Path | None = None) -> None:

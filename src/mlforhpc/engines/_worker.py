@@ -37,6 +37,7 @@ class Worker:
         self._slot = Slot(slot, folder, clock)
         self._lock = threading.Lock()
         self._isolated_task = 0
+        self._closed = False
 
     def run(self, batch: Batch, started: Callable[[int, str], None] = lambda task, slot: None) -> list[TaskResult]:
         """One result a call, in order; `started` hears of each call before it runs."""
@@ -58,15 +59,23 @@ class Worker:
             self._slot.kill()
             return True
 
+    def cancelled(self, call: Call) -> TaskResult:
+        """The result of a call that came after the end."""
+        now = self._clock.now_ns()
+        return TaskResult(call.task, "cancelled", "The engine was shut down.", False, now, now, self._name, 0)
+
     def close(self) -> None:
-        """End the slot child."""
+        """End the slot child; from another thread too: a call that runs in it is then lost, and no other starts."""
         with self._lock:
-            if self._slot.alive:
-                self._slot.kill()
+            self._closed = True
+            self._slot.kill()
+            if not self._isolated_task:
                 self._slot.reap()
 
     def _isolated(self, call: Call, batch: Batch) -> TaskResult:
         with self._lock:
+            if self._closed:
+                return self.cancelled(call)
             if self._slot.alive and self._slot.receive()[1]:
                 self._slot.reap()  # it ended while idle
             if not self._slot.alive:
@@ -80,7 +89,7 @@ class Worker:
         finally:
             with self._lock:
                 self._isolated_task = 0
-                how = "" if isinstance(ended, TaskResult) else self._bury()
+                how = "" if isinstance(ended, TaskResult) and not self._closed else self._bury()
         if isinstance(ended, TaskResult):
             return ended
         sentence = f"The process of slot {self._name} {how} while it ran this task."

@@ -44,7 +44,6 @@ class Serial:
     capabilities = Capabilities(in_driver=True)
 
     def __init__(self, folder: Path | None, clock: Clock) -> None:
-        self._clock = clock
         self._files = SharedFiles(folder)
         self._started: Callable[[int, str], None] = lambda task, slot: None
         self._marked: Callable[[int, str, float], None] = lambda task, name, value: None
@@ -62,9 +61,7 @@ class Serial:
         future: Future[list[TaskResult]] = Future()
         with self._lock:
             if self._closed:
-                now = self._clock.now_ns()
-                sentence = "The engine was shut down."
-                future.set_result([TaskResult(c.task, "cancelled", sentence, False, now, now, "", 0) for c in batch.calls])
+                future.set_result([self._worker.cancelled(call) for call in batch.calls])
             else:
                 future.set_result(self._worker.run(batch, self._started))
         return future

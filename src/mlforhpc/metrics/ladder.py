@@ -92,7 +92,7 @@ class Ladder:
 
     def figures(self, means: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Comparable q^2 and cost of the rungs, both (B, K), from the means of `columns` (B, J)."""
-        return _ratios(means, self.partner)
+        return _ratios(means, self.partner, self.columns.sum(axis=0))
 
     def inverse_cost(self, q2: FloatArray, rung_q2: FloatArray, rung_cost: FloatArray) -> FloatArray:
         """1 / C(q2) per slot-second (B,), of the sign of q2, without the limit of twice the top rung; rungs (B, K)."""
@@ -142,7 +142,8 @@ def build_ladder(rungs: Sequence[Rung], strata: Strata) -> Ladder:
     rungs = tuple(sorted(rungs, key=lambda rung: rung.steps or 1.0))
     partner = _partners(rungs)
     columns = _columns(rungs, partner, strata)
-    q2, cost_s = (figure[0] for figure in _ratios(columns.sum(axis=0)[None, :], partner))
+    sums = columns.sum(axis=0)
+    q2, cost_s = (figure[0] for figure in _ratios(sums[None, :], partner, sums))
     if cost_s.min() <= 0:
         raise UsageError(f"Every rung needs a positive cost, found {cost_s.tolist()} slot-seconds.")
     slope = None
@@ -189,16 +190,16 @@ def _columns(rungs: Sequence[Rung], partner: Sequence[int], strata: Strata) -> F
     return np.stack(columns, axis=1)
 
 
-def _ratios(means: FloatArray, partner: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+def _ratios(means: FloatArray, partner: Sequence[int], sums: FloatArray) -> tuple[FloatArray, FloatArray]:
     error, cost, error_partner, cost_partner = (means[:, j::4] for j in range(4))  # (B, K)
     q2, cost_s = error.copy(), cost.copy()
     for k, other in enumerate(partner):
         if other != k:
-            q2[:, k] = error[:, other] * _ratio(error[:, k], error_partner[:, k])
-            cost_s[:, k] = cost[:, other] * _ratio(cost[:, k], cost_partner[:, k])
+            q2[:, k] = error[:, other] * _ratio(error[:, k], error_partner[:, k], sums[4 * k + 2])
+            cost_s[:, k] = cost[:, other] * _ratio(cost[:, k], cost_partner[:, k], sums[4 * k + 3])
     return q2, cost_s
 
 
-def _ratio(over: FloatArray, under: FloatArray) -> FloatArray:
-    """over / under, 1 where a resample holds none of a partial rung's systems."""
-    return np.divide(over, under, out=np.ones_like(over), where=under != 0)
+def _ratio(over: FloatArray, under: FloatArray, usual: float) -> FloatArray:
+    """over / under, 1 where a resample holds none of a partial rung's systems (and where a derivative is taken there)."""
+    return np.divide(over, under, out=np.ones_like(over), where=np.abs(under) > 1e-6 * abs(usual))
