@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ def test_a_guide_runs(name, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     assert blocks
     monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(blocks), f"{name}.md", "exec"), {"__name__": "guide"})
+    Path("guide.py").write_text("\n".join(blocks))
+    runpy.run_path("guide.py", run_name="__main__")
 
 
 def test_a_guide_is_a_page():

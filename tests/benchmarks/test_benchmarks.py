@@ -52,18 +52,18 @@ def test_quality_has_the_same_digits_on_serial_and_processes(tmp_path):
 
 
 def test_held_out_systems_are_stratified_and_weighted_back():
-    """Four strata of equal number; weights sum to one; the corner holds 1/3 x 0.28 x 0.5 of the space."""
+    """16 systems a valence, 32 in the corner; weights sum to one; the corner holds 1/3 x 0.28 x 0.5 of the space."""
     module = benchmark("surrogate-nanoconfinement")
     space = importlib.import_module("mlforhpc.simulations.nanoconfinement").Nanoconfinement.space
-    held = module.held_out(space, 16, seed=3)
-    assert len(held.x) == 64 and held.weight.sum() == pytest.approx(1.0)
+    held = module.held_out(space, 16, 32, seed=3)
+    assert len(held.x) == 80 and held.weight.sum() == pytest.approx(1.0)
     corner = np.array([s == "dense corner" for s in held.stratum])
-    assert corner.sum() == 16 and held.weight[corner].sum() == pytest.approx(0.28 * 0.5 / 3)
+    assert corner.sum() == 32 and held.weight[corner].sum() == pytest.approx(0.28 * 0.5 / 3)
     assert (held.x[corner, 2] == 3).all() and (held.x[corner, 3] > 0.68).all() and (held.x[corner, 1] > 0.6).all()
     others = held.x[np.array([s == "z+ = 3" for s in held.stratum])]
     assert not ((others[:, 3] > 0.68) & (others[:, 1] > 0.6)).any()
     space.check(held.x)
-    assert not np.allclose(held.x, module.held_out(space, 16, seed=4).x)
+    assert not np.allclose(held.x, module.held_out(space, 16, 32, seed=4).x)
 
 
 def test_a_broken_run_leaves_its_folder_and_reason(tmp_path, monkeypatch):

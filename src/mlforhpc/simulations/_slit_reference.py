@@ -21,36 +21,38 @@ from mlforhpc.core.space import FloatArray
 BJERRUM_NM = 1e9 * 1.602176634e-19**2 / (4 * math.pi * 8.8541878128e-12 * 78.5 * 1.380649e-23 * 298.0)
 
 
-def forces(positions: FloatArray, charges: FloatArray, *, side: float, h: float, d: float) -> FloatArray:
+def forces(positions: FloatArray, charges: FloatArray, *, side: float, h: float, d: float | FloatArray) -> FloatArray:
     """Total force on each ion in kT/nm (N, 3), of ions and walls.
 
     Args:
-        positions: (N, 3), nm.
-        charges: (N,), in elementary charges; zero in sum.
+        positions: (N + W, 3), nm; ions first, then charges of the walls.
+        charges: (N + W,), in elementary charges; zero in sum.
         side: lateral period, nm.
         h: distance between the walls at -h/2 and h/2, nm.
-        d: diameter of the ions, nm.
+        d: diameters of the ions (N,), nm; or one, with W = 0.
     """
-    return coulomb(positions, charges, side=side) + cores(positions, side=side, d=d) + walls(positions, h=h, d=d)
+    ions = positions[: np.size(d)] if np.ndim(d) else positions
+    return coulomb(positions, charges, side=side, on=len(ions)) + cores(ions, side=side, d=d) + walls(ions, h=h, d=d)
 
 
-def coulomb(positions: FloatArray, charges: FloatArray, *, side: float, alpha: float | None = None) -> FloatArray:
-    """Coulomb forces (N, 3) in kT/nm, exact to 1e-6; the result does not depend on `alpha` (1/nm)."""
+def coulomb(positions: FloatArray, charges: FloatArray, *, side: float, alpha: float | None = None, on: int | None = None) -> FloatArray:
+    """Coulomb forces on the first `on` charges (on, 3) in kT/nm, exact to 1e-6; the result does not depend on `alpha` (1/nm)."""
     alpha = alpha or 5.0 / side
-    apart = _apart(positions, side)  # (N, N, 3)
-    pairs = BJERRUM_NM * charges[:, None] * charges
+    apart = _apart(positions, side)[:on]  # (on, N, 3)
+    pairs = BJERRUM_NM * charges[:on, None] * charges
     return _near(apart, pairs, side, alpha) + _far(apart, pairs, side, alpha)
 
 
-def cores(positions: FloatArray, *, side: float, d: float) -> FloatArray:
-    """WCA forces between ions (N, 3), kT/nm."""
+def cores(positions: FloatArray, *, side: float, d: float | FloatArray) -> FloatArray:
+    """WCA forces between ions (N, 3), kT/nm; diameters add."""
     apart = _apart(positions, side)
     distance = np.sqrt((apart**2).sum(-1))
     np.fill_diagonal(distance, np.inf)
-    return np.asarray((_wca(distance, d)[..., None] * apart).sum(1))
+    radius = np.broadcast_to(np.asarray(d) / 2, len(positions))
+    return np.asarray((_wca(distance, radius[:, None] + radius)[..., None] * apart).sum(1))
 
 
-def walls(positions: FloatArray, *, h: float, d: float) -> FloatArray:
+def walls(positions: FloatArray, *, h: float, d: float | FloatArray) -> FloatArray:
     """WCA forces of the walls (N, 3), kT/nm: diameter d/2, so that at |z| = (h - d)/2 the energy is kT."""
     below, above = positions[:, 2] + h / 2, h / 2 - positions[:, 2]
     force = np.zeros_like(positions)
@@ -58,7 +60,7 @@ def walls(positions: FloatArray, *, h: float, d: float) -> FloatArray:
     return force
 
 
-def _wca(distance: FloatArray, d: float) -> FloatArray:
+def _wca(distance: FloatArray, d: float | FloatArray) -> FloatArray:
     """Force over distance, kT/nm2."""
     power = np.where(distance < 2 ** (1 / 6) * d, d / distance, 0.0) ** 6
     return np.asarray(24 * (2 * power**2 - power) / distance**2)

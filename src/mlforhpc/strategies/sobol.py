@@ -1,7 +1,9 @@
 """A space-filling design: points 0 .. runs - 1 of one scrambled Sobol sequence, whatever comes back.
 
-The first n points of a longer design are the design of n runs. Owen, Scrambling Sobol' and Niederreiter-Xing points,
-Journal of Complexity 14, 1998.
+The first n points of a longer design are the design of n runs. With `reach` r the sequence fills [-r, 1 + r] of each
+real parameter's unit interval and what lies outside is put on the edge, where surrogates are least sure.
+
+Owen, Scrambling Sobol' and Niederreiter-Xing points, Journal of Complexity 14, 1998.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlforhpc.core.errors import UsageError
-from mlforhpc.core.space import FloatArray, Space
+from mlforhpc.core.space import FloatArray, Real, Space
 from mlforhpc.core.strategy import Observation, Proposal
 
 
@@ -49,16 +51,21 @@ class Sobol:
         return f"All {len(self.x)} points of the design came back." if len(self._told) == len(self.x) else None
 
 
-def create(space: Space, *, seed: int, runs: int, batch: int | None = None, fidelity: float = 1.0) -> Sobol:
+def create(space: Space, *, seed: int, runs: int, batch: int | None = None, fidelity: float = 1.0, reach: float = 0.0) -> Sobol:
     """A design of `runs` points; with `batch`, the next so many are proposed when all before them came back."""
+    if not 0.0 <= reach < 1.0:
+        raise UsageError(f"reach is a share of each parameter's range in [0, 1), found {reach}.")
     if runs < 1 or (batch is not None and batch < 1) or not 0.0 < fidelity <= 1.0:
         raise UsageError(f"Sobol needs runs >= 1, batch >= 1 and a fidelity in (0, 1], found {runs}, {batch} and {fidelity}.")
-    return Sobol(x=design(space, seed=seed, runs=runs), batch=batch or runs, fidelity=fidelity)
+    return Sobol(x=design(space, seed=seed, runs=runs, reach=reach), batch=batch or runs, fidelity=fidelity)
 
 
-def design(space: Space, *, seed: int, runs: int) -> FloatArray:
+def design(space: Space, *, seed: int, runs: int, reach: float = 0.0) -> FloatArray:
     """The first points of the sequence in physical units (runs, d)."""
     from scipy.stats import qmc  # 0.4 s that only a design needs
 
     sequence = qmc.Sobol(len(space), scramble=True, rng=np.random.default_rng(seed))
-    return space.decode(sequence.random_base2(int(runs - 1).bit_length())[:runs])
+    u = sequence.random_base2(int(runs - 1).bit_length())[:runs]  # (runs, d)
+    real = [isinstance(p, Real) for p in space.parameters.values()]
+    u[:, real] = np.clip((1.0 + 2.0 * reach) * u[:, real] - reach, 0.0, 1.0)
+    return space.decode(u)

@@ -5,7 +5,7 @@ valence z+ 1-3 (z- = -1), ion diameter d 0.5-0.75 nm; 64 bins of the accessible 
 Learned:    runs of a Sobol design, all of one length; Gaussian process on principal components, calibrated on refitted folds.
 Quality:    relative error q of both profiles over held-out systems, from pairs of reference runs; 90 % intervals.
 Baseline:   the MD run, with good settings, that is as accurate as the surrogate, from the ladder of run lengths of the same systems.
-Held out:   stratified over valence; a quarter of the systems in the dense corner (z+ = 3, d > 0.68 nm, c > 0.6 M), weighted back.
+Held out:   80 systems, stratified over valence; 32 in the dense corner (z+ = 3, d > 0.68 nm, c > 0.6 M), weighted back.
 
 At `small`, the profile scaled by the concentration, the best trivial predictor, scores 0.20. Known figures of the source: a network
 5-512-256-150 trained on 3,400 runs, success rates of 92-96 %, with error bars that were too large by a factor of 2.1.
@@ -45,7 +45,8 @@ class Size:
 
     Attributes:
         runs, steps: of the training campaign.
-        held_out: systems in each of the four strata.
+        held_out: systems in each of the strata z+ = 1, 2, 3.
+        corner: systems in the dense corner, which holds half of q^2 and decides how well it is known.
         reference_steps: of both runs of a reference pair, at least half a training run.
         rungs: (steps, on every how-manieth system) of the conventional ladder.
         smaller: training-set sizes of the learning curve.
@@ -54,16 +55,17 @@ class Size:
     runs: int
     steps: int
     held_out: int
+    corner: int
     reference_steps: int
     rungs: tuple[tuple[int, int], ...]
     smaller: tuple[int, ...]
 
 
 SIZES = {
-    "tiny": Size(runs=12, steps=2_000, held_out=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
-    "small": Size(runs=96, steps=20_000, held_out=16, reference_steps=10_000, rungs=((2_400, 1), (60_000, 5)), smaller=(24, 48)),
+    "tiny": Size(runs=12, steps=2_000, held_out=3, corner=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
+    "small": Size(runs=96, steps=20_000, held_out=16, corner=32, reference_steps=10_000, rungs=((2_400, 1), (60_000, 6)), smaller=(24, 48)),
     "medium": Size(
-        runs=3_400, steps=1_000_000, held_out=64, reference_steps=1_000_000,
+        runs=3_400, steps=1_000_000, held_out=64, corner=128, reference_steps=1_000_000,
         rungs=((20_000, 1), (60_000, 1), (200_000, 1)), smaller=(100, 400, 1_600),
     ),
 }  # fmt: skip
@@ -83,7 +85,7 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     fidelity = setup.steps / nanoconfinement.FULL_STEPS
     learned = surrogate(broker, simulation, budget=setup.runs, learner=learner, fidelity=fidelity, seed=seed)
     rungs = [Rung(fidelity=steps / nanoconfinement.FULL_STEPS, every=every) for steps, every in setup.rungs]
-    held = held_out(simulation.space, setup.held_out, seed=derive(seed, "held-out"))
+    held = held_out(simulation.space, setup.held_out, setup.corner, seed=derive(seed, "held-out"))
     reference = setup.reference_steps / nanoconfinement.FULL_STEPS
     measured = measure(referee, simulation, held, fidelity=reference, rungs=rungs, seed=seed)
     judged = judge(
@@ -100,22 +102,23 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     return replace(found, quality={**found.quality, "halves": halves})
 
 
-def held_out(space: Space, each: int, *, seed: int) -> HeldOut:
-    """`each` systems a stratum: z+ = 1, z+ = 2, z+ = 3 outside the dense corner, and the corner; Sobol points, sorted into strata."""
+def held_out(space: Space, each: int, corner: int, *, seed: int) -> HeldOut:
+    """`each` systems with z+ = 1, 2, and 3 outside the dense corner, and `corner` in it; Sobol points, sorted into strata."""
     names = [*space.names]
     c, z, d = (names.index(name) for name in ("c", "z", "d"))
     strata: dict[str, list[FloatArray]] = {"z+ = 1": [], "z+ = 2": [], "z+ = 3": [], "dense corner": []}
     design = qmc.Sobol(len(space), rng=np.random.default_rng(seed))
-    while min(map(len, strata.values())) < each:
+    size = {name: corner if name == "dense corner" else each for name in strata}
+    while any(len(points) < size[name] for name, points in strata.items()):
         for x in space.decode(design.random(1024)):
-            corner = x[z] == 3 and x[d] > CORNER["d"] and x[c] > CORNER["c"]
-            strata["dense corner" if corner else f"z+ = {x[z]:.0f}"].append(x)
+            inside = x[z] == 3 and x[d] > CORNER["d"] and x[c] > CORNER["c"]
+            strata["dense corner" if inside else f"z+ = {x[z]:.0f}"].append(x)
     dense = (0.75 - CORNER["d"]) / 0.25 * (0.9 - CORNER["c"]) / 0.6  # share of z+ = 3 that is the corner
     share = {"z+ = 1": 1 / 3, "z+ = 2": 1 / 3, "z+ = 3": (1 - dense) / 3, "dense corner": dense / 3}
     return HeldOut(
-        x=np.array([x for points in strata.values() for x in points[:each]]),
-        stratum=tuple(name for name in strata for _ in range(each)),
-        weight=np.array([share[name] / each for name in strata for _ in range(each)]),
+        x=np.array([x for name, points in strata.items() for x in points[: size[name]]]),
+        stratum=tuple(name for name in strata for _ in range(size[name])),
+        weight=np.array([share[name] / size[name] for name in strata for _ in range(size[name])]),
     )
 
 
