@@ -2,7 +2,8 @@
 
 Simulation: primitive-model electrolyte in a slit, LAMMPS (`simulations/nanoconfinement.py`): confinement h 3-4 nm, salt c 0.3-0.9 M,
 valence z+ 1-3 (z- = -1), ion diameter d 0.5-0.75 nm; 64 bins of the accessible width, cation and anion.
-Learned:    runs of a Sobol design that reaches over the edges, all of one length; Gaussian process on principal components, calibrated on refitted folds.
+Learned:    runs of one length, a Sobol design that reaches over the edges; Gaussian process on principal components, calibrated on
+            refitted folds.
 Quality:    relative error q of both profiles over held-out systems, from pairs of reference runs; 90 % intervals.
 Baseline:   the MD run, with good settings, that is as accurate as the surrogate, from the ladder of run lengths of the same systems.
 Held out:   80 systems, stratified over valence; 32 in the dense corner (z+ = 3, d > 0.68 nm, c > 0.6 M), weighted back.
