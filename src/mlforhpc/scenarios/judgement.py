@@ -86,7 +86,7 @@ def judge(
         referee: the measuring view of the broker.
         learned: by the scenario.
         measured: by the referee, on systems that the scenario has not seen.
-        learner: fits the smaller training sets of the learning curve and the control on permuted outputs.
+        learner: fits the smaller training sets of the learning curve and the control on permuted outputs, whose means alone count.
         steps_at_full: effort at fidelity 1, for the ladder's axis.
         folder: the run folder: its trace holds the costs, its `artifacts` take the arrays.
         seed: of resampling and controls.

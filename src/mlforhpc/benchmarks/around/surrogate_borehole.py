@@ -46,7 +46,8 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     held = HeldOut(x=simulation.space.decode(u), stratum=("all",) * HELD_OUT, weight=np.full(HELD_OUT, 1 / HELD_OUT))
     measured = measure(referee, simulation, held, fidelity=1.0, seed=seed)
     judged = judge(
-        referee, learned, measured, learner=learner, steps_at_full=1.0, reference_fidelity=1.0, folder=folder, seed=seed,
+        referee, learned, measured, learner=load("learners", "gaussian_process").create(folds=2), steps_at_full=1.0,
+        reference_fidelity=1.0, folder=folder, seed=seed,
         smaller=[RUNS[size] // 4, RUNS[size] // 2],
     )  # fmt: skip
     found = result(judged, target=TARGET[size], installation=size == "tiny")

@@ -87,7 +87,8 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     held = held_out(simulation.space, setup.held_out, seed=derive(seed, "held-out"))
     measured = measure(referee, simulation, held, fidelity=setup.reference, rungs=setup.rungs, seed=seed)
     judged = judge(
-        referee, learned, measured, learner=learner, steps_at_full=charged_slit.FULL_STEPS, reference_fidelity=setup.reference,
+        referee, learned, measured, learner=gaussian_process.create(folds=2), steps_at_full=charged_slit.FULL_STEPS,
+        reference_fidelity=setup.reference,
         folder=folder, seed=seed, smaller=setup.smaller,
     )  # fmt: skip
     halves = float(np.mean([r.checks["halves"] for r in learned.records if r.outcome == "ok"]))

@@ -96,8 +96,8 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     reference = setup.reference_steps / nanoconfinement.FULL_STEPS
     measured = measure(referee, simulation, held, fidelity=reference, rungs=rungs, seed=seed)
     judged = judge(
-        referee, learned, measured, learner=learner, steps_at_full=nanoconfinement.FULL_STEPS, reference_fidelity=reference,
-        folder=folder, seed=seed, smaller=setup.smaller,
+        referee, learned, measured, learner=gaussian_process.create(folds=2), steps_at_full=nanoconfinement.FULL_STEPS,
+        reference_fidelity=reference, folder=folder, seed=seed, smaller=setup.smaller,
         controls={"mean density, whatever the concentration": mean_density(learned, measured)},
     )  # fmt: skip
     halves = float(np.mean([r.checks["halves"] for r in learned.records if r.outcome == "ok"]))
