@@ -87,7 +87,7 @@ def strike(root: Path, what: str, after_s: float) -> dict[str, object]:
             hit += 1
         except ProcessLookupError:
             continue
-    driver.wait(timeout=120)
+    driver.communicate(timeout=120)
     left = [p for p in (*workers, *programs) if _alive_after(p, 2.0)]
     kept = acknowledged(root) if what == "driver" else before  # acknowledged when the blow fell
     again = campaign(root)

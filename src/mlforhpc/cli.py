@@ -71,7 +71,7 @@ def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None
         if as_json:
             _print_json(rows)
         else:
-            _print_table("Plan", ["benchmark", "size", "runs", "core-min", "memory", "disk", "machine"], rows)
+            _print_table("Plan", ["benchmark", "size", "runs", "core-min", "memory", "disk", "for"], rows)
         return
     _finish(suite.run_all(requests, into=into, skipped=skipped, show=not as_json), as_json)
 
@@ -236,11 +236,12 @@ def _print(renderable: Any) -> None:
 
 
 def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=i == 0)
+        table.add_column(column, overflow="fold", no_wrap=i < len(columns) - 1)
     for row in rows:
         table.add_row(*map(str, row))
     _print(table)
