@@ -196,13 +196,14 @@ def _together(jobs: Sequence[tuple[runs.Request, _Conduct]], skipped: Sequence[s
                 ended.append(Ended(request=request, error=str(error)))
             else:
                 ended.append(Ended(request=request, folder=folder, result=result))
+                write_report([folder], folder / "report.html")
         if show:
             last = ended[-1]
             terminal.show(terminal.summary(last.result, last.folder) if last.result else f"[red]failed:[/] {last.error}")
     folders = [e.folder for e in ended if e.folder]
-    page = None
-    if folders:
-        page = write_report(folders, folders[-1] / "report.html")
+    page = folders[-1] / "report.html" if folders else None
+    if len(folders) > 1:  # all of them together, beside their folders, named by the time of the first
+        page = write_report(folders, folders[0].parent / f"report-{folders[0].name[:15]}.html")
     if show:
         terminal.show(terminal.suite_table([e.folder for e in ended if e.folder], skipped, page))
     return SuiteRun(ended=ended, skipped=skipped, report=page)
