@@ -79,11 +79,13 @@ def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None
 @cli.command()
 @RUNS
 @click.option("--output", type=click.Path(path_type=Path), help="Default: report.html in the (first) run folder.")
-def report(runs: Sequence[Path], output: Path | None) -> None:
+@JSON
+def report(runs: Sequence[Path], output: Path | None, as_json: bool) -> None:
     """Write a self-contained HTML report of one or more runs."""
     from mlforhpc.report import write_report
 
-    click.echo(write_report(list(runs), output or runs[0] / "report.html"))
+    page = write_report(list(runs), output or runs[0] / "report.html")
+    _print_json({"report": page}) if as_json else click.echo(page)
 
 
 @cli.command()
@@ -198,24 +200,28 @@ def check(store: Path, as_json: bool) -> None:
 
 @store.command("discard-damaged")
 @STORE
-def discard_damaged(store: Path) -> None:
+@JSON
+def discard_damaged(store: Path, as_json: bool) -> None:
     """Remove the damaged records, each named, so that they can be simulated again."""
     from mlforhpc.store import FolderStore
 
     with FolderStore.open(store) as opened:
-        click.echo("\n".join(opened.discard_damaged()) or "Every record is whole.")
+        discarded = list(opened.discard_damaged())
+    _print_json(discarded) if as_json else click.echo("\n".join(discarded) or "Every record is whole.")
 
 
 @store.command()
 @STORE
 @click.argument("path", type=click.Path(path_type=Path))
-def export(store: Path, path: Path) -> None:
+@JSON
+def export(store: Path, path: Path, as_json: bool) -> None:
     """Write all records to PATH: .csv, or .parquet (extra `parquet`)."""
     from mlforhpc.store import FolderStore
     from mlforhpc.store import export as write
 
     with FolderStore.open(store, read_only=True) as opened:
-        click.echo(f"{write(opened, path)} records in {path}")
+        records = write(opened, path)
+    _print_json({"records": records, "path": path}) if as_json else click.echo(f"{records} records in {path}")
 
 
 def _finish(ran: Any, as_json: bool) -> NoReturn:
