@@ -105,7 +105,7 @@ def test_every_setting_is_used() -> None:
     """Each changes the trajectory, hence the numbers."""
     plain = simulate(create(), fidelity=0.0004).values["cation"]
     others: dict[str, Value] = {
-        "time_step_tau": 0.012, "damping_tau": 0.5, "kspace": "pppm", "kspace_accuracy": 1e-4, "cutoff_nm": 2.5, "skin_nm": 0.4,
+        "time_step_tau": 0.012, "damping_tau": 0.5, "kspace": "pppm", "kspace_accuracy": 1e-4, "cutoff_nm": 3.0, "skin_nm": 0.4,
     }  # fmt: skip
     assert set(others) == set(create().default_settings)
     for name, value in others.items():
@@ -160,9 +160,9 @@ def test_wall_weights_are_one_away_from_the_wall() -> None:
 
 
 def test_the_force_error_check_passes_with_the_safe_settings() -> None:
-    """About 0.02 kT/d, a third of what is allowed."""
+    """About 0.045 kT/d, half of what is allowed."""
     check = checks.timed(checks.force_error, create(), seed=1)
-    assert check.passed and 0.005 < check.found < 0.04 and check.cost_s > 0
+    assert check.passed and 0.02 < check.found < 0.06 and check.cost_s > 0
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_the_force_error_check_passes_with_the_safe_settings() -> None:
 def test_the_force_error_check_sees_a_wrong_force_field(broken: Nanoconfinement) -> None:
     """Loose k-space settings, a missing slab correction and wrong charges are far above the limit."""
     check = checks.force_error(broken)
-    assert not check.passed and check.found > 2 * check.limit
+    assert not check.passed and check.found > 1.5 * check.limit
 
 
 def test_wall_balance_holds_and_sees_a_wrong_valence() -> None:

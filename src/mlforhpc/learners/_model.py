@@ -19,6 +19,9 @@ from mlforhpc.learners._pca import fit_basis
 from mlforhpc.learners._process import Process, fit_process, trend_basis
 from mlforhpc.learners._table import Table
 
+ROWS = 64
+"""Of a triangular matrix that are multiplied at once: enough for BLAS, few enough to pass over most of the zeros."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -112,17 +115,23 @@ class Model:
         mean = np.matmul(self.weights[:, None, :], cross)[:, 0]
         mean *= e
         mean += self.trend @ h
-        white = np.matmul(self.whiten, cross)  # (k, runs + p, n)
         runs = self.weights.shape[1]
-        trend = white[:, runs:] * e[:, None, :] + np.matmul(self.trend_whiten, h)  # (k, p, n)
-        white = white[:, :runs]
-        white *= white
+        trend = np.matmul(self.whiten[:, runs:], cross) * e[:, None, :] + np.matmul(self.trend_whiten, h)  # (k, p, n)
         e *= e
         prior = self.variance[:, None] * e
-        variance = prior - e * white.sum(axis=1)
+        variance = prior - e * self._explained(cross)
         np.maximum(variance, 0.0, out=variance)
         variance += np.sum(trend * trend, axis=1)
         return mean, variance, prior
+
+    def _explained(self, cross: FloatArray) -> FloatArray:
+        """|L^-1 k|^2 of correlations (k, runs, n), (k, n): L^-1 is lower triangular, so its first rows need the first runs only."""
+        runs, total = cross.shape[1], np.zeros((len(cross), cross.shape[2]))
+        for a in range(0, runs, ROWS):
+            b = min(a + ROWS, runs)
+            white = np.matmul(self.whiten[:, a:b, :b], cross[:, :b])  # (k, rows, n)
+            total += np.einsum("kin,kin->kn", white, white)
+        return total
 
     def _augmented(self, u: FloatArray) -> FloatArray:
         """(v, 1, |v|^2) of the points, v = sqrt(5) u / lengths: (k, d + 2, n)."""

@@ -6,7 +6,10 @@ the square root of the fidelity, so it is fitted to se^2 x fidelity.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mlforhpc.core.space import FloatArray
 
@@ -21,9 +24,16 @@ def features(u: FloatArray) -> FloatArray:
     columns = [np.ones((len(u), 1)), c]
     d = u.shape[1]
     if d <= MOST_QUADRATIC:
-        i, j = np.triu_indices(d)
+        i, j = pairs(d)
         columns.append(c[:, i] * c[:, j])
     return np.hstack(columns)
+
+
+@cache
+def pairs(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the products of d inputs, each once."""
+    i, j = np.triu_indices(d)
+    return i, j
 
 
 def fit_noise(u: FloatArray, se2: FloatArray, fidelity: FloatArray) -> FloatArray:

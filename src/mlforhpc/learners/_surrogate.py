@@ -20,8 +20,8 @@ from mlforhpc.learners._saved import SCHEMA_VERSION, content_hash, output_from_j
 from mlforhpc.learners._table import column_blocks
 
 NAME = "gaussian_process"
-CHUNK_BYTES = 400_000
-"""What the covariances of one chunk may take: about a quarter of a core's L2 cache."""
+CHUNK_BYTES = 800_000
+"""What the covariances of one chunk may take: about a core's L2 cache; smaller chunks cost more calls than they save."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,17 +70,21 @@ class GaussianProcessSurrogate:
         u = self.space.encode(self.space.check(x))  # (n, d)
         noise = None if se is None else self._given(se, len(u))
         calibration = self.foreseen if of == "run" and se is None else self.stated
-        mean, lower, upper, inside = self._in_chunks(u, calibration.factors(coverage, joint), of == "run", noise)
+        ends, inside = self._in_chunks(u, calibration.factors(coverage, joint), of == "run", noise)  # (3, n, m), (n,)
+        mean, lower, upper = (
+            {o.name: part[:, a:b].reshape(len(u), *o.shape) for o, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True)}
+            for part in ends
+        )
         return Prediction(mean=mean, lower=lower, upper=upper, inside=inside, coverage=coverage, of=of, joint=joint)
 
     def _in_chunks(
         self, u: FloatArray, factors: FloatArray, of_run: bool, given: FloatArray | None
-    ) -> tuple[dict[str, FloatArray], dict[str, FloatArray], dict[str, FloatArray], NDArray[np.bool_]]:
-        """Mean, lower and upper end by output, and inside, each array written once, a chunk of points at a time."""
-        blocks, n, scale = column_blocks(self.outputs), len(u), self.model.scale
-        out = [np.empty((3, n, b - a)) for a, b in blocks]
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Mean, lower and upper end (3, n, m), and inside (n,), a chunk of points at a time."""
+        n, scale = len(u), self.model.scale
+        out = np.empty((3, n, len(scale)))
         inside = np.empty(n, dtype=bool)
-        width = np.repeat(factors, [b - a for a, b in blocks]) * scale  # (m,)
+        width = np.repeat(factors, [b - a for a, b in column_blocks(self.outputs)]) * scale  # (m,)
         step = max(16, CHUNK_BYTES // (8 * max(self.model.weights.size, 1)))
         for i in range(0, n, step):
             rows = slice(i, i + step)
@@ -90,13 +94,10 @@ class GaussianProcessSurrogate:
                 variance += noise if given is None else given[rows]
             half = np.sqrt(variance, out=variance)
             half *= width
-            mean *= scale
-            for (a, b), part in zip(blocks, out, strict=True):
-                part[0, rows] = mean[:, a:b]
-                np.subtract(mean[:, a:b], half[:, a:b], out=part[1, rows])
-                np.add(mean[:, a:b], half[:, a:b], out=part[2, rows])
-        mean_lower_upper = [{o.name: part[k].reshape(n, *o.shape) for o, part in zip(self.outputs, out, strict=True)} for k in range(3)]
-        return mean_lower_upper[0], mean_lower_upper[1], mean_lower_upper[2], inside
+            middle = np.multiply(mean, scale, out=out[0, rows])
+            np.subtract(middle, half, out=out[1, rows])
+            np.add(middle, half, out=out[2, rows])
+        return out, inside
 
     def _given(self, se: Mapping[str, FloatArray], n: int) -> FloatArray:
         """Squared standard errors in scaled units (n, m); an output left out keeps its nugget."""

@@ -30,8 +30,8 @@ SAFE_SETTINGS: Mapping[str, Value] = {
     "time_step_tau": 0.016,
     "damping_tau": 1.0,
     "kspace": "ewald",
-    "kspace_accuracy": 1e-5,
-    "cutoff_nm": 3.0,
+    "kspace_accuracy": 2e-5,
+    "cutoff_nm": 2.5,
     "skin_nm": 0.6,
 }
 OUTPUTS = (
