@@ -1,7 +1,8 @@
 """How soon a task over its limit is killed, and what that does to a task on the other slot.
 
-The hung task spins; the pair is the same work beside a hung task that is not killed meanwhile, so that both cores are
-in use either way.
+Each round times the same work on the other slot twice, in changing order: beside a hung task that meets its limit and is
+killed meanwhile (another takes its place at once), and beside one that is left alone, so that both cores are in use either
+way. The median of the rounds' ratios has the interval of the sign test, which needs no distribution.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from concurrent.futures import Future
 
 from _paired import own_broker
 from _tasks import spin, work
+from mlforhpc.broker.broker import Broker
+from mlforhpc.broker.dispatcher import Dispatcher
 from mlforhpc.core.errors import TaskError
 
 
@@ -20,37 +23,62 @@ def units_for(seconds: float) -> int:
     return int(1_000_000 * seconds / work(1_000_000))
 
 
+def undisturbed_s(broker: Broker, dispatcher: Dispatcher, units: int) -> float:
+    """Time of the work beside a task that hangs throughout."""
+    hung = broker.submit("simulate", spin, 600.0)
+    took = broker.submit("simulate", work, units).result()
+    end(broker, dispatcher, hung)
+    return took
+
+
+def disturbed_s(broker: Broker, dispatcher: Dispatcher, units: int, limit_s: float) -> tuple[float, float]:
+    """Time of the work beside a task that is killed at its limit, and how late that kill was known, both s."""
+    innocent = broker.submit("simulate", work, units)
+    began = time.perf_counter()
+    hung = broker.submit("simulate", spin, 600.0, limit_s=limit_s)
+    outcome = hung.exception()
+    late = time.perf_counter() - began - limit_s
+    assert isinstance(outcome, TaskError) and outcome.outcome == "timed_out"
+    hung = broker.submit("simulate", spin, 600.0)  # the core is in use again
+    took = innocent.result()
+    end(broker, dispatcher, hung)
+    return took, late
+
+
+def end(broker: Broker, dispatcher: Dispatcher, hung: Future[None]) -> None:
+    """Cancel the hung task and wait for its slot's next child."""
+    broker.cancel(hung)
+    hung.exception()
+    dispatcher.engine.warm_up(60)
+
+
+def sign_interval(values: list[float]) -> tuple[float, float]:
+    """Order statistics that hold the median with 95 % (normal approximation of the binomial)."""
+    ordered, n = sorted(values), len(values)
+    k = max(0, int(n / 2 - 0.98 * n**0.5))
+    return ordered[k], ordered[n - 1 - k]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit", type=float, default=0.3)
-    parser.add_argument("--work", type=float, default=1.5, help="seconds of work on the other slot")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--limit", type=float, default=0.1)
+    parser.add_argument("--work", type=float, default=0.5, help="seconds of work on the other slot")
+    parser.add_argument("--rounds", type=int, default=41)
     a = parser.parse_args()
     units, late, ratios = units_for(a.work), [], []
     print("round  killed after limit by ms  innocent s  undisturbed s  ratio")
     with own_broker(2) as (broker, dispatcher):
-
-        def end(hung: Future[None]) -> None:
-            broker.cancel(hung)
-            hung.exception()
-            dispatcher.engine.warm_up(60)
-
         for i in range(a.rounds):
-            hung = broker.submit("simulate", spin, 600.0)
-            alone = broker.submit("simulate", work, units).result()
-            end(hung)
-            innocent = broker.submit("simulate", work, units)
-            began = time.perf_counter()
-            hung = broker.submit("simulate", spin, 600.0, limit_s=a.limit)
-            outcome = hung.exception()
-            late.append((time.perf_counter() - began - a.limit) * 1e3)
-            assert isinstance(outcome, TaskError) and outcome.outcome == "timed_out"
-            hung = broker.submit("simulate", spin, 600.0)  # the core is in use again
-            ratios.append(innocent.result() / alone)
-            end(hung)
-            print(f"{i:>5}  {late[-1]:>24.1f}  {ratios[-1] * alone:>10.3f}  {alone:>13.3f}  {ratios[-1]:.3f}")
-    print(f"killed late by {statistics.median(late):.1f} ms (lowest {min(late):.1f}, highest {max(late):.1f}), submission included")
-    print(f"other slot's task: median ratio {statistics.median(ratios):.3f} (lowest {min(ratios):.3f}, highest {max(ratios):.3f})")
+            alone = undisturbed_s(broker, dispatcher, units) if i % 2 else None
+            took, lateness = disturbed_s(broker, dispatcher, units, a.limit)
+            alone = alone or undisturbed_s(broker, dispatcher, units)
+            late.append(lateness * 1e3)
+            ratios.append(took / alone)
+            print(f"{i:>5}  {late[-1]:>24.1f}  {took:>10.3f}  {alone:>13.3f}  {ratios[-1]:.3f}")
+    low, high = sign_interval(ratios)
+    middle, latest = statistics.median(ratios), statistics.median(late)
+    print(f"killed late by {latest:.1f} ms (lowest {min(late):.1f}, highest {max(late):.1f}), submission included")
+    print(f"other slot's task: median ratio {middle:.3f} [{low:.3f}, {high:.3f}], single rounds {min(ratios):.3f} to {max(ratios):.3f}")
 
 
 if __name__ == "__main__":

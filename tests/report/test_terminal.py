@@ -39,6 +39,14 @@ def test_a_summary_says_verdict_headline_phases_and_folder(make_run: Callable[..
         assert wanted in text
 
 
+def test_a_note_is_said_once_for_all_figures_that_it_is_about(parts: dict[str, Any]) -> None:
+    """Two figures share one note, one has another as well: two lines below the table."""
+    shared = Interval(value=1.0, lower=0.5, upper=2.0, note="one repeat")
+    result = replace(parts["result"](), headline={"q": replace(shared, note="limit 1.9; one repeat"), "gain": shared})
+    lines = [line.strip() for line in printed(terminal.summary(result, None)).splitlines()]
+    assert lines[-2:] == ["q - limit 1.9", "q, gain - one repeat"]
+
+
 def test_an_invalid_run_says_why(parts: dict[str, Any]) -> None:
     """INVALID, and the reason as given, brackets and all."""
     result = parts["result"](valid=False, reason="stated errors [bold]off[/] by 2")

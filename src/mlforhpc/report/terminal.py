@@ -22,7 +22,8 @@ def show(renderable: RenderableType) -> None:
 
 def summary(result: Result, folder: Path | None) -> RenderableType:
     """Verdict and reason, headline figures with intervals, phases, and where the run is."""
-    parts: list[RenderableType] = [_verdict_line(result.verdict), _headline(result)]
+    shown = cards.cards(result)
+    parts: list[RenderableType] = [_verdict_line(result.verdict), _headline(shown), *_notes(shown)]
     if folder is not None and (folder / "manifest.json").exists():
         run = read(folder)
         done = activity(run.events())
@@ -80,17 +81,25 @@ def _badge(verdict: Verdict) -> Text:
     return Text.assemble((f"{'✓' if good else '✗'} {verdict.status}", "bold green" if good else "bold red"))
 
 
-def _headline(result: Result) -> Table:
+def _headline(shown: Sequence[cards.Card]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("interval", no_wrap=True)
     table.add_column("at")
     table.add_column("against")
-    table.add_column("note", style="dim")
-    for card in cards.cards(result):
-        table.add_row(*(Text(text) for text in (card.name, card.value, card.ends or "none", card.coverage, card.reference, card.note)))
+    for card in shown:
+        table.add_row(*(Text(text) for text in (card.name, card.value, card.ends or "none", card.coverage, card.reference)))
     return table
+
+
+def _notes(shown: Sequence[cards.Card]) -> list[RenderableType]:
+    """A line for each note, after the figures that it is about."""
+    about: dict[str, list[str]] = {}
+    for card in shown:
+        for note in filter(None, card.note.split("; ")):
+            about.setdefault(note, []).append(card.name)
+    return [Text(f"{', '.join(names)} - {note}", style="dim") for note, names in about.items()]
 
 
 def _phases(phases: Sequence[Phase], makespan_s: float | None) -> Table:
