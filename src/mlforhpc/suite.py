@@ -232,7 +232,12 @@ def replayed(folder: Path) -> Iterator[Replayed]:
 
 
 def _simulation(name: str) -> Simulation:
-    made: Simulation = names.load("simulations", name).create()
+    try:
+        made: Simulation = names.load("simulations", name).create()
+    except UnknownName as error:
+        raise UnknownName(
+            f"{error} To replay runs of your own, put their simulation behind the entry point 'mlforhpc.simulations'."
+        ) from None
     return made
 
 

@@ -29,13 +29,10 @@ from mlforhpc.core.errors import TaskError, Unplaceable
 from mlforhpc.core.shared import read
 from mlforhpc.core.task import Resources
 from mlforhpc.core.trace import Trace
+from mlforhpc.testing.conforming import NotConforming, require
 
 Create: TypeAlias = Callable[[], Engine]
 WAIT_S = 60.0
-
-
-class NotConforming(AssertionError):
-    """The engine does not do what its contract says."""
 
 
 class Unreadable(Exception):
@@ -53,38 +50,38 @@ def results_and_order(create: Create) -> None:
     """Every task gets its own result, whatever order they end in."""
     with _broker(create) as broker:
         futures = [broker.submit("decide", _later, i, 0.02 if i % 5 == 0 else 0.0) for i in range(20)]
-        _expect([f.result(WAIT_S) for f in futures] == [i * i for i in range(20)], "each future must hold the result of its own task")
+        require([f.result(WAIT_S) for f in futures] == [i * i for i in range(20)], "each future must hold the result of its own task")
 
 
 def remote_traceback(create: Create) -> None:
     """A failed task raises TaskError with the traceback of where it ran."""
     with _broker(create) as broker:
         error = _error(broker.submit("decide", _divide, 1, 0))
-        _expect(error.outcome == "failed", f"the outcome of a task that raised must be 'failed', found '{error.outcome}'")
-        _expect("ZeroDivisionError" in str(error), "the error must name the exception")
-        _expect("_divide" in error.remote_traceback, "the remote traceback must show the task's own function")
+        require(error.outcome == "failed", f"the outcome of a task that raised must be 'failed', found '{error.outcome}'")
+        require("ZeroDivisionError" in str(error), "the error must name the exception")
+        require("_divide" in error.remote_traceback, "the remote traceback must show the task's own function")
 
 
 def exception_that_does_not_unpickle(create: Create) -> None:
     """An exception whose class cannot be unpickled fails one task, and no other."""
     with _broker(create) as broker:
         bad, good = broker.submit("decide", _raise_unreadable), broker.submit("decide", _divide, 6, 3)
-        _expect("Unreadable" in str(_error(bad)), "the error must name the exception")
-        _expect(good.result(WAIT_S) == 2, "the next task must not notice")
+        require("Unreadable" in str(_error(bad)), "the error must name the exception")
+        require(good.result(WAIT_S) == 2, "the next task must not notice")
 
 
 def result_that_does_not_pickle(create: Create) -> None:
     """A result that cannot be sent back is a failed task with a sentence."""
     with _broker(create) as broker:
         error = _error(broker.submit("decide", _generator))
-        _expect(error.outcome == "failed" and "generator" in str(error), "the error must name the type of the result")
+        require(error.outcome == "failed" and "generator" in str(error), "the error must name the type of the result")
 
 
 def exit_in_a_task(create: Create) -> None:
     """A task that calls sys.exit() fails; its slot goes on."""
     with _broker(create) as broker:
-        _expect(_error(broker.submit("decide", _exit)).outcome == "failed", "sys.exit() must fail the task")
-        _expect(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the next task must run")
+        require(_error(broker.submit("decide", _exit)).outcome == "failed", "sys.exit() must fail the task")
+        require(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the next task must run")
 
 
 def functions_by_value(create: Create) -> None:
@@ -92,21 +89,21 @@ def functions_by_value(create: Create) -> None:
     with _broker(create) as broker:
         for factor in (2, 3):
             product = broker.submit("decide", lambda x, k=factor: k * x, 5).result(WAIT_S)
-            _expect(product == 5 * factor, "a lambda must be the one submitted")
+            require(product == 5 * factor, "a lambda must be the one submitted")
 
 
 def many_small_tasks(create: Create) -> None:
     """A thousand small tasks all come back right."""
     with _broker(create) as broker:
         futures = [broker.submit("decide", _later, i, 0.0) for i in range(1000)]
-        _expect([f.result(WAIT_S) for f in futures] == [i * i for i in range(1000)], "a thousand small tasks must all come back right")
+        require([f.result(WAIT_S) for f in futures] == [i * i for i in range(1000)], "a thousand small tasks must all come back right")
 
 
 def large_results(create: Create) -> None:
     """A result above 1 MB comes back whole, and leaves no file."""
     with _broker(create) as broker:
         array = broker.submit("prepare", np.arange, 1_000_000).result(WAIT_S)
-        _expect(np.array_equal(array, np.arange(1_000_000)), "a large result must come back whole")
+        require(np.array_equal(array, np.arange(1_000_000)), "a large result must come back whole")
 
 
 def shared_array(create: Create) -> None:
@@ -115,8 +112,8 @@ def shared_array(create: Create) -> None:
     with _broker(create) as broker:
         with broker.share(array) as ref:
             sums = [broker.submit("prepare", _sum_of, ref).result(WAIT_S) for _ in range(3)]
-        _expect(sums == [float(array.sum())] * 3, "a shared array must read the same in every task")
-        _expect(not ref.location.exists(), "a released array must leave no file")
+        require(sums == [float(array.sum())] * 3, "a shared array must read the same in every task")
+        require(not ref.location.exists(), "a released array must leave no file")
 
 
 def over_limit(create: Create) -> None:
@@ -126,9 +123,9 @@ def over_limit(create: Create) -> None:
         began = time.monotonic()
         error = _error(broker.submit("simulate", time.sleep, 60.0, limit_s=0.3))
         took = time.monotonic() - began
-        _expect(error.outcome == "timed_out", f"a task over its limit must be 'timed_out', found '{error.outcome}'")
-        _expect(0.3 <= took < 5.0, f"a limit of 0.3 s must end the task soon, it took {took:.2f} s")
-        _expect(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the engine must go on")
+        require(error.outcome == "timed_out", f"a task over its limit must be 'timed_out', found '{error.outcome}'")
+        require(0.3 <= took < 5.0, f"a limit of 0.3 s must end the task soon, it took {took:.2f} s")
+        require(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the engine must go on")
 
 
 def cancellation(create: Create) -> None:
@@ -140,10 +137,10 @@ def cancellation(create: Create) -> None:
         waiting = broker.submit("decide", _mark_and_sleep, f"{folder}/waiting", 0.0)
         _await(lambda: len(list(Path(folder).iterdir())) == broker.slots, "all slots must start a task")
         for future in (waiting, *running):
-            _expect(broker.cancel(future), "cancel must say that it did")
-            _expect(_error(future).outcome == "cancelled", "a cancelled task must end as 'cancelled'")
-        _expect(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the engine must go on")
-        _expect(not Path(f"{folder}/waiting").exists(), "a task cancelled while it waits must never run")
+            require(broker.cancel(future), "cancel must say that it did")
+            require(_error(future).outcome == "cancelled", "a cancelled task must end as 'cancelled'")
+        require(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the engine must go on")
+        require(not Path(f"{folder}/waiting").exists(), "a task cancelled while it waits must never run")
 
 
 def killed_worker(create: Create) -> None:
@@ -151,9 +148,9 @@ def killed_worker(create: Create) -> None:
     with _broker(create) as broker, tempfile.TemporaryDirectory() as folder:
         first = broker.submit("simulate", _die_once, f"{folder}/died", limit_s=WAIT_S)
         always = broker.submit("simulate", _die, limit_s=WAIT_S)
-        _expect(first.result(WAIT_S) == "survived", "a lost task must be run again")
-        _expect(_error(always).outcome == "lost", "a task that always kills its process must end as 'lost'")
-        _expect(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the engine must go on")
+        require(first.result(WAIT_S) == "survived", "a lost task must be run again")
+        require(_error(always).outcome == "lost", "a task that always kills its process must end as 'lost'")
+        require(broker.submit("decide", _divide, 6, 3).result(WAIT_S) == 2, "the engine must go on")
 
 
 def unplaceable(create: Create) -> None:
@@ -173,9 +170,9 @@ def wide_tasks(create: Create) -> None:
         narrow = [broker.submit("decide", _later, i, 0.01) for i in range(2 * broker.slots)]
         wide = broker.submit("decide", os.getenv, "OMP_NUM_THREADS", resources=Resources(cores=broker.slots))
         after = broker.submit("decide", os.getenv, "OMP_NUM_THREADS")
-        _expect(wide.result(WAIT_S) == str(broker.slots), "the threads of a task must be its cores")
-        _expect(all(future.done() for future in narrow), "first come, first served")
-        _expect(after.result(WAIT_S) == "1", "a task of one core must have one thread again")
+        require(wide.result(WAIT_S) == str(broker.slots), "the threads of a task must be its cores")
+        require(all(future.done() for future in narrow), "first come, first served")
+        require(after.result(WAIT_S) == "1", "a task of one core must have one thread again")
 
 
 def shutdown(create: Create) -> None:
@@ -188,9 +185,9 @@ def shutdown(create: Create) -> None:
         else:
             futures = [broker.submit("simulate", time.sleep, 60.0) for _ in range(3 * broker.slots)]
         began = time.monotonic()
-    _expect(time.monotonic() - began < 10.0, "closing must not wait for tasks")
-    _expect(not wait(futures, timeout=0).not_done, "closing must resolve every future")
-    _expect(all(_error(future).outcome in ("cancelled", "lost") for future in futures), "unfinished tasks must say so")
+    require(time.monotonic() - began < 10.0, "closing must not wait for tasks")
+    require(not wait(futures, timeout=0).not_done, "closing must resolve every future")
+    require(all(_error(future).outcome in ("cancelled", "lost") for future in futures), "unfinished tasks must say so")
     _await(lambda: _descendants() <= before, "closing must leave no process")
 
 
@@ -223,15 +220,10 @@ def _broker(create: Create) -> Iterator[Broker]:
             dispatcher.close()
 
 
-def _expect(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise NotConforming(f"{sentence[0].upper()}{sentence[1:]}.")
-
-
 def _await(condition: Callable[[], bool], sentence: str) -> None:
     end = time.monotonic() + WAIT_S
     while not condition():
-        _expect(time.monotonic() < end, sentence)
+        require(time.monotonic() < end, sentence)
         time.sleep(0.01)
 
 

@@ -17,7 +17,7 @@ from mlforhpc.core.errors import OutOfBounds, UsageError
 from mlforhpc.core.learner import Dataset, Learner, Prediction, Surrogate
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Integer, Real, Space
-from mlforhpc.testing.simulations import NotConforming, require
+from mlforhpc.testing.conforming import NotConforming, require
 
 SPACE = Space(a=Real(0.0, 2.0), b=Real(-1.0, 1.0), k=Integer(1, 3))
 OUTPUTS = (Output(name="number"), Output(name="profile", shape=(12,), scale="mean"))

@@ -17,16 +17,7 @@ import numpy as np
 
 from mlforhpc.core.simulation import Output, Outputs, Simulation, checked
 from mlforhpc.core.space import Space, Value
-
-
-class NotConforming(AssertionError):
-    """Something does not do what its contract says."""
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Raise NotConforming with the sentence unless the condition holds."""
-    if not condition:
-        raise NotConforming(sentence)
+from mlforhpc.testing.conforming import require
 
 
 def states_what_it_is(simulation: Simulation, *, fidelity: float = 1.0) -> None:
