@@ -162,11 +162,13 @@ def _rungs(simulation: Simulation, measured: Measured, steps_at_full: float, ref
     pair = reference_terms(simulation.outputs, r1.y, r2.y)
     rungs = [Rung(name="reference", steps=reference_fidelity * steps_at_full, terms=pair.by_system, cost_s=(r1.cost_s + r2.cost_s) / 2)]
     for rung in measured.rungs:
-        i, n = rung.index, len(r1)
-        pairs = {name: y[i] for name, y in r1.y.items()}, {name: y[i] for name, y in r2.y.items()}
-        terms, cost = np.full(n, np.nan), np.full(n, np.nan)
-        terms[i] = error_terms(simulation.outputs, rung.data.y, *pairs).by_system
-        cost[i] = rung.data.cost_s
+        i, terms, cost = rung.index, np.full(len(r1), np.nan), np.full(len(r1), np.nan)
+        if rung.again is None:
+            terms[i] = error_terms(simulation.outputs, rung.data.y, r1.rows(i).y, r2.rows(i).y).by_system
+            cost[i] = rung.data.cost_s
+        else:
+            terms[i] = reference_terms(simulation.outputs, rung.data.y, rung.again.y).by_system
+            cost[i] = (rung.data.cost_s + rung.again.cost_s) / 2
         rungs.append(Rung(name=f"fidelity {rung.fidelity:g}", steps=rung.fidelity * steps_at_full, terms=terms, cost_s=cost))
     return rungs
 
@@ -228,8 +230,9 @@ def save(j: Judgement, folder: Path) -> None:
         arrays |= {f"ladder_{r.name}.steps": np.array(r.steps), f"ladder_{r.name}.q2_terms": r.terms, f"ladder_{r.name}.cost_s": r.cost_s}
     arrays["ladder"] = np.array([r.name for r in j.ladder.rungs] if j.ladder else [], dtype=str)
     for rung in m.rungs:
-        label = f"rung_{rung.fidelity:g}"
-        arrays |= {f"{label}.index": rung.index, f"{label}.cost_s": rung.data.cost_s}
-        arrays |= {f"{label}.{name}": y for name, y in rung.data.y.items()}
+        arrays[f"rung_{rung.fidelity:g}.index"] = rung.index
+        for label, runs in ((f"rung_{rung.fidelity:g}", rung.data), (f"rung_{rung.fidelity:g}_again", rung.again)):
+            if runs is not None:
+                arrays |= {f"{label}.cost_s": runs.cost_s, **{f"{label}.{name}": y for name, y in runs.y.items()}}
     with (folder / "quality.npz").open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -2,8 +2,9 @@
 
 Each held-out system is simulated twice (r1, r2: own seed, own equilibration), so that the error of any prediction p,
 (p - r1)(p - r2), is unbiased without believing an error bar. Each rung of the ladder is a run of its own seed at a lower
-or higher fidelity, never a prefix of a reference. All of it goes through the referee's view of the broker: its store is
-out of the scenario's reach, and its tasks are booked as measurement.
+or higher fidelity, never a prefix of a reference. A rung longer than the references is a pair of such runs, whose difference
+says its error: against (r1, r2) it would drown in theirs. All of it goes through the referee's view of the broker: its store
+is out of the scenario's reach, and its tasks are booked as measurement.
 """
 
 from __future__ import annotations
@@ -55,11 +56,12 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredRung:
-    """A rung's runs: `data` row k belongs to held-out system `index[k]`."""
+    """A rung's runs: row k of `data`, and of `again` where the rung is a pair, belongs to held-out system `index[k]`."""
 
     fidelity: float
     index: NDArray[np.intp]
     data: Dataset
+    again: Dataset | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ def measure(referee: Broker, simulation: Simulation, held: HeldOut, *, fidelity:
         return referee.simulate(simulation, points[i], fidelity=f, seed=run_seed, label=f"{label} {i}")
 
     everyone = range(len(points))
-    jobs = [(r.fidelity, f"rung {r.fidelity:g}", range(0, len(points), r.every)) for r in rungs]
+    jobs = [(r.fidelity, name, range(0, len(points), r.every)) for r in rungs for name in _names(r, fidelity)]
     jobs += [(fidelity, "reference 1", everyone), (fidelity, "reference 2", everyone)]
     futures = {label: [submit(label, i, f) for i in members] for f, label, members in sorted(jobs, key=lambda j: -j[0])}
     data = {label: Dataset.of_records(simulation, [f.result() for f in each]) for label, each in futures.items()}
@@ -96,10 +98,11 @@ def measure(referee: Broker, simulation: Simulation, held: HeldOut, *, fidelity:
     place = {int(system): k for k, system in enumerate(whole)}
     measured = []
     for rung in rungs:
-        runs, members = data[f"rung {rung.fidelity:g}"], range(0, len(points), rung.every)
-        rows = np.array([k for k, i in enumerate(members) if i in place and runs.ok[k]], dtype=np.intp)
+        runs, members = [data[name] for name in _names(rung, fidelity)], range(0, len(points), rung.every)
+        rows = np.array([k for k, i in enumerate(members) if i in place and all(r.ok[k] for r in runs)], dtype=np.intp)
         index = np.array([place[members[k]] for k in rows], dtype=np.intp)
-        measured.append(MeasuredRung(fidelity=rung.fidelity, index=index, data=runs.rows(rows)))
+        again = runs[1].rows(rows) if len(runs) > 1 else None
+        measured.append(MeasuredRung(fidelity=rung.fidelity, index=index, data=runs[0].rows(rows), again=again))
     return Measured(
         held=held.rows(whole),
         r1=data["reference 1"].rows(whole),
@@ -107,6 +110,12 @@ def measure(referee: Broker, simulation: Simulation, held: HeldOut, *, fidelity:
         rungs=tuple(measured),
         dropped=len(points) - len(whole),
     )
+
+
+def _names(rung: Rung, reference: float) -> list[str]:
+    """Labels of the rung's runs: one, or a pair where it is longer than the references."""
+    name = f"rung {rung.fidelity:g}"
+    return [name, f"{name} again"] if rung.fidelity > reference else [name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ class Size:
 SIZES = {
     "tiny": Size(runs=16, length=0.002, held_out=3, reference=0.001, rungs=(Rung(fidelity=0.0005),), smaller=(8,)),
     "small": Size(
-        runs=512, length=0.02, held_out=16, reference=0.01, rungs=(Rung(fidelity=0.0024), Rung(fidelity=0.06, every=5)), smaller=(128, 256)
+        runs=512, length=0.02, held_out=16, reference=0.01, rungs=(Rung(fidelity=0.0024), Rung(fidelity=0.06, every=10)), smaller=(128, 256)
     ),
     "large": Size(
         runs=4_096, length=1.0, held_out=64, reference=1.0,

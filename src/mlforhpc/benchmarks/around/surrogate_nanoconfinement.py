@@ -66,7 +66,7 @@ SIZES = {
     "tiny": Size(runs=12, steps=2_000, held_out=3, corner=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
     "small": Size(
         runs=120, steps=24_000, held_out=24, corner=36, reference_steps=12_000,
-        rungs=((2_400, 1), (60_000, 8)), smaller=(30, 60),
+        rungs=((2_400, 1), (60_000, 10)), smaller=(30, 60),
     ),
     "medium": Size(
         runs=3_400, steps=1_000_000, held_out=64, corner=128, reference_steps=1_000_000,
