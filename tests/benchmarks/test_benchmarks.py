@@ -52,18 +52,26 @@ def test_quality_has_the_same_digits_on_serial_and_processes(tmp_path):
 
 
 def test_held_out_systems_are_stratified_and_weighted_back():
-    """16 systems a valence, 32 in the corner; weights sum to one; the corner holds 1/3 x 0.28 x 0.5 of the space."""
+    """20 systems a valence, 16 in the corner, 24 in its packed part; weights sum to one, each stratum's to its share of the space."""
     module = benchmark("surrogate-nanoconfinement")
     space = importlib.import_module("mlforhpc.simulations.nanoconfinement").Nanoconfinement.space
-    held = module.held_out(space, 16, 32, seed=3)
-    assert len(held.x) == 80 and held.weight.sum() == pytest.approx(1.0)
-    corner = np.array([s == "dense corner" for s in held.stratum])
-    assert corner.sum() == 32 and held.weight[corner].sum() == pytest.approx(0.28 * 0.5 / 3)
-    assert (held.x[corner, 2] == 3).all() and (held.x[corner, 3] > 0.68).all() and (held.x[corner, 1] > 0.6).all()
-    others = held.x[np.array([s == "z+ = 3" for s in held.stratum])]
-    assert not ((others[:, 3] > 0.68) & (others[:, 1] > 0.6)).any()
+    held = module.held_out(space, module.SIZES["small"], seed=3)
+    of = {name: np.array([s == name for s in held.stratum]) for name in held.stratum}
+    assert {name: int(rows.sum()) for name, rows in of.items()} == {
+        "z+ = 1": 20, "z+ = 2": 20, "z+ = 3": 20, "dense corner": 16, "packed corner": 24,
+    }  # fmt: skip
+    everywhere = space.decode(np.random.default_rng(0).random((200_000, 4)))
+    c, z, d = everywhere[:, 1:].T
+    corner, packed = (z == 3) & (d > 0.68) & (c > 0.6), (z == 3) & (d > 0.72) & (c > 0.75)
+    shares = {"z+ = 1": z == 1, "z+ = 3": (z == 3) & ~corner, "dense corner": corner & ~packed, "packed corner": packed}
+    for name, rows in shares.items():
+        assert held.weight[of[name]].sum() == pytest.approx(rows.mean(), abs=0.003)
+    assert held.weight.sum() == pytest.approx(1.0)
+    c, z, d = held.x[:, 1:].T
+    corner, packed = (z == 3) & (d > 0.68) & (c > 0.6), (z == 3) & (d > 0.72) & (c > 0.75)
+    assert (of["packed corner"] == packed).all() and (of["dense corner"] == corner & ~packed).all() and (of["z+ = 1"] == (z == 1)).all()
     space.check(held.x)
-    assert not np.allclose(held.x, module.held_out(space, 16, 32, seed=4).x)
+    assert not np.allclose(held.x, module.held_out(space, module.SIZES["small"], seed=4).x)
 
 
 def test_a_broken_run_leaves_its_folder_and_reason(tmp_path, monkeypatch):
