@@ -15,10 +15,10 @@ def spin(seconds: float = 0.01) -> None:
         pass
 
 
-def work(units: int) -> float:
-    """A fixed amount of work; the time that it took."""
-    began = time.perf_counter()
+def work(units: int) -> tuple[float, float]:
+    """A fixed amount of work; wall and CPU time that it took, s."""
+    wall, cpu = time.perf_counter(), time.thread_time()
     total = 0
     for i in range(units):
         total += i
-    return time.perf_counter() - began
+    return time.perf_counter() - wall, time.thread_time() - cpu

@@ -81,4 +81,4 @@ class Progress:
             self._rich.update(self._bars[name], completed=done, total=total)  # type: ignore[arg-type]
         elif time.monotonic() - self._plain_at > PLAIN_EVERY_S:
             self._plain_at = time.monotonic()
-            self._console.print("  " + ", ".join(f"{n} {d}/{t}" for n, (d, t) in self._counts.items()), markup=False)
+            self._console.print("  " + ", ".join(f"{n} {d}/{t}" for n, (d, t) in self._counts.items()), markup=False, soft_wrap=True)
