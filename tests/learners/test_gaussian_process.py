@@ -180,6 +180,31 @@ def test_foreseen_errors_fall_with_the_root_of_the_fidelity():
     assert foreseen == pytest.approx(at_one, rel=0.05)
 
 
+@pytest.mark.parametrize("n", [5, 64, 65, 150])
+def test_mean_and_variance_are_those_of_the_textbook(n):
+    """Universal kriging by plain linear algebra on the fitted hyperparameters; 64 rows are multiplied at once."""
+    rng = np.random.default_rng(n)
+    x, at = rng.random((n, 2)), rng.random((7, 2))
+    y = np.sin(4 * x[:, 0]) + x[:, 1] ** 2 + 0.1 * rng.standard_normal(n)
+    model = gaussian_process.create(folds=2, linear=False).fit(dataset(x, {"y": y}), seed=0).model
+
+    def covariance(a, b):
+        r2 = (((a[:, None] - b) / model.lengths[0]) ** 2).sum(axis=2)
+        scaled = np.sqrt(5 * r2)
+        e, f = (np.exp((2 * u - 1) @ model.growth[0]) for u in (a, b))
+        return model.variance[0] * np.outer(e, f) * (1 + scaled + 5 * r2 / 3) * np.exp(-scaled)
+
+    scores = (y / model.scale[0] - model.centre[0]) / model.vectors[0, 0]
+    inverse = np.linalg.inv(covariance(x, x) + model.nugget[0] * np.eye(n))
+    h, k = np.ones(n), covariance(x, at)
+    b = h @ inverse @ scores / (h @ inverse @ h)
+    mean = b + k.T @ inverse @ (scores - b)
+    variance = np.diag(covariance(at, at) - k.T @ inverse @ k) + (1 - h @ inverse @ k) ** 2 / (h @ inverse @ h)
+    found = model.moments(at)
+    np.testing.assert_allclose(found.mean[:, 0], model.centre[0] + model.vectors[0, 0] * mean, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found.variance[:, 0] - model.rest[0] - model.misfit[0], model.squares[0, 0] * variance, rtol=1e-5, atol=1e-9)
+
+
 def test_far_from_the_data_is_outside():
     """Runs in one half of the space: points there are inside, points at the far end are not."""
     u = np.random.default_rng(0).random((40, 2)) * [0.5, 1.0]

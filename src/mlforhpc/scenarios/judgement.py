@@ -41,7 +41,7 @@ class Judgement:
         replica_ratio: test of the stated standard errors; None without any.
         coverage, joint: pointwise and simultaneous.
         success_rate: the source's figure, per output.
-        rungs, ladder, gain, speedup, lookups: cost; None without a ladder.
+        ladder, gain, speedup, lookups: cost; the first two None for a simulation without fidelity.
         controls: name -> error of predictors that must miss the target.
         curve: (training runs, quality) of smaller training sets.
         spent_s: "kind, charge" -> slot-seconds.
@@ -104,7 +104,7 @@ def judge(
     lookups = referee.submit("infer", time_lookups, learned.surrogate, seed, label="lookups").result()
     predicted = learned.surrogate.predict(held.x, se=r1.y_se)
     terms = error_terms(outputs, predicted.mean, r1.y, r2.y)
-    ladder_rungs = _rungs(learned.simulation, measured, steps_at_full, reference_fidelity)
+    rungs = ladder_rungs(learned.simulation, measured, steps_at_full, reference_fidelity)
     others = dict(controls or {}) | {"mean of the training runs": mean_predictor(learned.data, len(held.x))}
     permuted = learner.fit(permute(learned.data, derive(seed, "permutation")), seed=seed, broker=referee)
     others["surrogate of permuted outputs"] = permuted.predict(held.x).mean
@@ -115,7 +115,7 @@ def judge(
     account = system_figures(trace.read(folder / "events.jsonl"))
     spent = account.slot_s
     cost = LearnedCost(fixed_s={kind: s for (kind, charge), s in spent.items() if charge == "learned"}, lookup_s=lookups.batched_s)
-    repeat = Repeat(terms=terms.by_system, rungs=ladder_rungs, strata=strata, learned=cost)
+    repeat = Repeat(terms=terms.by_system, rungs=rungs, strata=strata, learned=cost)
     judged = Judgement(
         learned=learned,
         measured=measured,
@@ -127,8 +127,8 @@ def judge(
         coverage=_coverage(learned, measured, strata, seed, joint=False),
         joint=_coverage(learned, measured, strata, seed, joint=True),
         success_rate=_success(predicted, r1, strata),
-        ladder=build_ladder(ladder_rungs, strata) if ladder_rungs else None,
-        gain=gain_figures([repeat], seed=seed, n=answers) if ladder_rungs else None,
+        ladder=build_ladder(rungs, strata) if rungs else None,
+        gain=gain_figures([repeat], seed=seed, n=answers) if rungs else None,
         speedup=_speedup(learned, account.rows, lookups),
         lookups=lookups,
         controls={name: error(p) for name, p in others.items()},
@@ -154,7 +154,7 @@ def permute(data: Dataset, seed: int) -> Dataset:
     )  # fmt: skip
 
 
-def _rungs(simulation: Simulation, measured: Measured, steps_at_full: float, reference_fidelity: float) -> list[Rung]:
+def ladder_rungs(simulation: Simulation, measured: Measured, steps_at_full: float, reference_fidelity: float) -> list[Rung]:
     """The ladder as metrics wants it; empty for a simulation whose pairs are identical (deterministic)."""
     r1, r2 = measured.r1, measured.r2
     if not measured.rungs:
