@@ -6,6 +6,7 @@ schema(ResultDocument) -> JSON Schema 2020-12, kept in docs/schema/
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,5 +60,8 @@ def decode(data: bytes, kind: type[D]) -> D:
 
 
 def schema(kind: type[Manifest] | type[ResultDocument]) -> dict[str, Any]:
-    """JSON Schema of a document, derived from its types."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    """JSON Schema of a document, derived from its types; docstrings are dedented, which Python does by itself from 3.13 on."""
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    for definition in found["$defs"].values():
+        definition["description"] = inspect.cleandoc(definition["description"])
+    return found
