@@ -160,7 +160,7 @@ def test_wall_weights_are_one_away_from_the_wall() -> None:
 
 
 def test_the_force_error_check_passes_with_the_safe_settings() -> None:
-    """About 0.045 kT/d, half of what is allowed."""
+    """About 0.045 kT/d, three quarters of what is allowed."""
     check = checks.timed(checks.force_error, create(), seed=1)
     assert check.passed and 0.02 < check.found < 0.06 and check.cost_s > 0
 
@@ -179,7 +179,7 @@ def test_the_force_error_check_passes_with_the_safe_settings() -> None:
 def test_the_force_error_check_sees_a_wrong_force_field(broken: Nanoconfinement) -> None:
     """Loose k-space settings, a missing slab correction and wrong charges are far above the limit."""
     check = checks.force_error(broken)
-    assert not check.passed and check.found > 1.5 * check.limit
+    assert not check.passed and check.found > 2 * check.limit
 
 
 def test_wall_balance_holds_and_sees_a_wrong_valence() -> None:

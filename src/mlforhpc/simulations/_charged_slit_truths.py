@@ -40,7 +40,7 @@ def charges(x: Point, seen: Configuration) -> FloatArray:
     return np.asarray(np.array(per_species)[seen.species.astype(int)])
 
 
-MODEL = Definition(systems=SYSTEMS, charges=charges, diameters=("d_plus", "d_minus"))
+MODEL = Definition(systems=SYSTEMS, charges=charges, diameters=("d_plus", "d_minus"), force_limit=0.1)
 
 
 def truths(simulation: ChargedSlit, *, seed: int = 0) -> Iterator[Check]:
