@@ -8,9 +8,9 @@ from mlforhpc.core.simulation import Output
 from mlforhpc.metrics.quality import (
     Terms,
     error_terms,
+    pair_terms,
     quality,
     quality_of_repeats,
-    reference_terms,
     replica_ratio,
     replicates,
     scale,
@@ -89,8 +89,17 @@ def test_q2_is_unbiased_under_reference_noise_of_any_size() -> None:
 
 def test_the_reference_pair_is_a_rung() -> None:
     """Half the mean squared difference is one run's squared error."""
-    terms = reference_terms([DENSITY], {"y": np.array([[1.0, 3.0]])}, {"y": np.array([[3.0, 1.0]])})
-    np.testing.assert_allclose(terms.by_system, [(4.0 / 2.0) / 4.0])
+    pair = {"y": np.array([[1.0, 3.0]])}, {"y": np.array([[3.0, 1.0]])}
+    np.testing.assert_allclose(pair_terms([DENSITY], pair, pair).by_system, [(4.0 / 2.0) / 4.0])
+
+
+def test_what_is_made_of_a_pair_is_judged_with_its_bias_and_without_the_noise_of_the_other_run() -> None:
+    """Each run halved: error^2 = bias^2 + variance = 0.5^2 + 0.2^2 / 4, within four standard errors of 4,000 pairs."""
+    rng, output = np.random.default_rng(5), Output(name="y", scale=1.0)
+    runs = tuple({"y": 1 + 0.2 * rng.standard_normal(4000)} for _ in range(2))
+    terms = pair_terms([output], runs, [{"y": run["y"] / 2} for run in runs]).by_system
+    assert terms.mean() == pytest.approx(0.25 + 0.01, abs=4 * terms.std() / np.sqrt(4000))
+    assert terms.std() / np.sqrt(4000) < 0.005
 
 
 def test_q_by_hand() -> None:

@@ -65,3 +65,22 @@ def test_the_ladder_gets_each_rung_s_error_and_cost_by_its_kind(measured):
     np.testing.assert_allclose(long.terms[pair.index], (pair.data.y["y"] - pair.again.y["y"]) ** 2 / 2)
     np.testing.assert_allclose(long.cost_s[pair.index], (pair.data.cost_s + pair.again.cost_s) / 2)
     assert long.covered.sum() == 9 and np.isnan(long.terms[[1, 36]]).all()
+
+
+def test_the_ladder_s_errors_are_of_what_post_processing_makes_of_a_run(measured):
+    """Runs drawn halfway to 1.5: single ones against both references, pairs each against the other's run, less that run's own error."""
+
+    def drawn(runs):
+        return {"y": (runs.y["y"] + 1.5) / 2}
+
+    reference, short, long = ladder_rungs(MADE, measured, steps_at_full=1000.0, reference_fidelity=0.01, postprocess=drawn)
+    raw = ladder_rungs(MADE, measured, steps_at_full=1000.0, reference_fidelity=0.01)
+    (one, pair), r1, r2 = measured.rungs, measured.r1.y["y"], measured.r2.y["y"]
+    a, b = pair.data.y["y"], pair.again.y["y"]
+    np.testing.assert_allclose(reference.terms, (((r1 + 1.5) / 2 - r2) ** 2 + ((r2 + 1.5) / 2 - r1) ** 2 - (r1 - r2) ** 2) / 2)
+    np.testing.assert_allclose(short.terms, ((one.data.y["y"] + 1.5) / 2 - r1) * ((one.data.y["y"] + 1.5) / 2 - r2))
+    np.testing.assert_allclose(long.terms[pair.index], (((a + 1.5) / 2 - b) ** 2 + ((b + 1.5) / 2 - a) ** 2 - (a - b) ** 2) / 2)
+    for made, as_it_is in zip((reference, short, long), raw, strict=True):
+        np.testing.assert_array_equal(made.cost_s, as_it_is.cost_s)
+    bias = (1.5 - measured.r1.x[pair.index, 0] - 1) / 2  # of a + 1
+    np.testing.assert_allclose(long.terms[pair.index], bias**2 + NOISE**2 / 4, atol=2 * NOISE)

@@ -16,6 +16,7 @@ from mlforhpc.core.errors import OutOfBounds, UsageError
 from mlforhpc.core.simulation import Outputs, Simulation, checked
 from mlforhpc.core.space import Value
 from mlforhpc.simulations import _slit_reference as reference
+from mlforhpc.simulations import _slit_smoothing
 from mlforhpc.simulations import _slit_truths as checks
 from mlforhpc.simulations._slit import PER_NM3, Slit
 from mlforhpc.simulations._slit_blocks import inflation, standard_error, wall_weights
@@ -228,6 +229,16 @@ def test_the_economy_check_sees_a_careless_time_step() -> None:
     """A default of 0.004 tau costs several times more for the same error than 0.016 tau."""
     check = checks.economy(create(default_settings={"time_step_tau": 0.004}))
     assert not check.passed and check.found > 2
+
+
+def test_the_smoothing_check_sees_a_baseline_of_raw_or_flattened_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Error bars that are far too small leave the profiles as they are; a penalty that is not chosen by them wipes the layers out."""
+    assert checks.smoothing(create(), seed=1).passed
+    timid = checks.smoothing(create(error_scale=0.1))
+    assert not timid.passed and timid.found > 0.8
+    monkeypatch.setattr(_slit_smoothing, "PENALTIES", (1e5,))
+    flat = checks.smoothing(create())
+    assert not flat.passed and flat.found > 0.8
 
 
 @dataclass(frozen=True, kw_only=True)

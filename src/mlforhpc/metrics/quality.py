@@ -93,12 +93,16 @@ def error_terms(
     )
 
 
-def reference_terms(outputs: Sequence[Output], r1: Mapping[str, FloatArray], r2: Mapping[str, FloatArray]) -> Terms:
-    """One reference run's own squared error: half the mean squared pair difference; the terms of the pair as a rung of the ladder."""
+def pair_terms(outputs: Sequence[Output], runs: Sequence[Mapping[str, FloatArray]], made: Sequence[Mapping[str, FloatArray]]) -> Terms:
+    """Squared error of what a method makes of one run, from two runs of one kind, both name -> (n, *shape), and what it made of each.
+
+    e = mean over bins of (|made_1 - run_2|^2 + |made_2 - run_1|^2 - |run_1 - run_2|^2) / 2 / scale^2: the other run's own error is
+    independent and is taken off; the method's bias stays in. Of the runs as they are: half their mean squared difference.
+    """
     columns = []
     for output in outputs:
-        a, b = _flat(output, r1[output.name]), _flat(output, r2[output.name])
-        columns.append(np.mean((a - b) ** 2, axis=1) / 2.0 / scale(output, a, b) ** 2)
+        (a, b), (s, t) = ([_flat(output, arrays[output.name]) for arrays in pair] for pair in (runs, made))
+        columns.append(np.mean((s - b) ** 2 + (t - a) ** 2 - (a - b) ** 2, axis=1) / 2.0 / scale(output, a, b) ** 2)
     return Terms(
         outputs=tuple(output.name for output in outputs),
         counted=tuple(not output.derived for output in outputs),

@@ -6,9 +6,10 @@ arrays that it came from are kept in `artifacts/quality.npz`, so that anyone can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,13 +22,20 @@ from mlforhpc.core.space import FloatArray
 from mlforhpc.metrics.coverage import Coverage, Predicted, coverage, success_rate
 from mlforhpc.metrics.gain import Gain, LearnedCost, Repeat, gain_figures
 from mlforhpc.metrics.ladder import Ladder, Rung, build_ladder
-from mlforhpc.metrics.quality import Quality, Terms, error_terms, quality, reference_terms, replica_ratio, scale
+from mlforhpc.metrics.quality import Quality, Terms, error_terms, pair_terms, quality, replica_ratio, scale
 from mlforhpc.metrics.speedup import Speedup
 from mlforhpc.metrics.strata import Strata
 from mlforhpc.metrics.system import system_figures
 from mlforhpc.metrics.timeline import Row
 from mlforhpc.scenarios.referee import LookupTimes, Measured, time_lookups
 from mlforhpc.scenarios.surrogate import Learned
+
+Postprocess: TypeAlias = Callable[[Dataset], Mapping[str, FloatArray]]
+
+
+def raw(runs: Dataset) -> Mapping[str, FloatArray]:
+    """Post-processing that leaves the runs as they are."""
+    return runs.y
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +85,7 @@ def judge(
     seed: int,
     answers: float = 1000.0,
     reference_fidelity: float,
+    postprocess: Postprocess = raw,
     smaller: Sequence[int] = (),
     controls: Mapping[str, Mapping[str, FloatArray]] | None = None,
 ) -> Judgement:
@@ -92,6 +101,8 @@ def judge(
         seed: of resampling and controls.
         answers: the declared number of answers N.
         reference_fidelity: of the pairs.
+        postprocess: what a careful user makes of conventional runs before using them (smoothing, control variates): of n runs, output
+            name -> (n, *shape), each row from its own run alone. The ladder's errors are of what it gives; its own cost is not counted.
         smaller: training-set sizes of the learning curve.
         controls: name -> predictions for the held-out systems, output name -> (n, *shape); they must miss the target.
     """
@@ -104,7 +115,7 @@ def judge(
     lookups = referee.submit("infer", time_lookups, learned.surrogate, seed, label="lookups").result()
     predicted = learned.surrogate.predict(held.x, se=r1.y_se)
     terms = error_terms(outputs, predicted.mean, r1.y, r2.y)
-    rungs = ladder_rungs(learned.simulation, measured, steps_at_full, reference_fidelity)
+    rungs = ladder_rungs(learned.simulation, measured, steps_at_full, reference_fidelity, postprocess)
     others = dict(controls or {}) | {"mean of the training runs": mean_predictor(learned.data, len(held.x))}
     permuted = learner.fit(permute(learned.data, derive(seed, "permutation")), seed=seed, broker=referee)
     others["surrogate of permuted outputs"] = permuted.predict(held.x).mean
@@ -154,20 +165,26 @@ def permute(data: Dataset, seed: int) -> Dataset:
     )  # fmt: skip
 
 
-def ladder_rungs(simulation: Simulation, measured: Measured, steps_at_full: float, reference_fidelity: float) -> list[Rung]:
+def ladder_rungs(
+    simulation: Simulation, measured: Measured, steps_at_full: float, reference_fidelity: float, postprocess: Postprocess = raw
+) -> list[Rung]:
     """The ladder as metrics wants it; empty for a simulation whose pairs are identical (deterministic)."""
-    r1, r2 = measured.r1, measured.r2
+    r1, r2, outputs = measured.r1, measured.r2, simulation.outputs
     if not measured.rungs:
         return []
-    pair = reference_terms(simulation.outputs, r1.y, r2.y)
-    rungs = [Rung(name="reference", steps=reference_fidelity * steps_at_full, terms=pair.by_system, cost_s=(r1.cost_s + r2.cost_s) / 2)]
+
+    def pair(one: Dataset, other: Dataset) -> FloatArray:
+        return pair_terms(outputs, (one.y, other.y), (postprocess(one), postprocess(other))).by_system
+
+    cost = (r1.cost_s + r2.cost_s) / 2
+    rungs = [Rung(name="reference", steps=reference_fidelity * steps_at_full, terms=pair(r1, r2), cost_s=cost)]
     for rung in measured.rungs:
         i, terms, cost = rung.index, np.full(len(r1), np.nan), np.full(len(r1), np.nan)
         if rung.again is None:
-            terms[i] = error_terms(simulation.outputs, rung.data.y, r1.rows(i).y, r2.rows(i).y).by_system
+            terms[i] = error_terms(outputs, postprocess(rung.data), r1.rows(i).y, r2.rows(i).y).by_system
             cost[i] = rung.data.cost_s
         else:
-            terms[i] = reference_terms(simulation.outputs, rung.data.y, rung.again.y).by_system
+            terms[i] = pair(rung.data, rung.again)
             cost[i] = (rung.data.cost_s + rung.again.cost_s) / 2
         rungs.append(Rung(name=f"fidelity {rung.fidelity:g}", steps=rung.fidelity * steps_at_full, terms=terms, cost_s=cost))
     return rungs
@@ -234,5 +251,6 @@ def save(j: Judgement, folder: Path) -> None:
         for label, runs in ((f"rung_{rung.fidelity:g}", rung.data), (f"rung_{rung.fidelity:g}_again", rung.again)):
             if runs is not None:
                 arrays |= {f"{label}.cost_s": runs.cost_s, **{f"{label}.{name}": y for name, y in runs.y.items()}}
+                arrays |= {f"{label}.{name}.se": error for name, error in runs.y_se.items()}
     with (folder / "quality.npz").open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)

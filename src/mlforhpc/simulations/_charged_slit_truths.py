@@ -45,7 +45,7 @@ MODEL = Definition(systems=SYSTEMS, charges=charges, diameters=("d_plus", "d_min
 
 def truths(simulation: ChargedSlit, *, seed: int = 0) -> Iterator[Check]:
     """The checks, one after the other; less than a core-minute in all."""
-    for check in (force_error, neutrality, mirror_symmetry, wall_balance, energy_conservation, uncharged_limit):
+    for check in (force_error, neutrality, mirror_symmetry, wall_balance, energy_conservation, uncharged_limit, smoothing):
         yield shared.timed(check, simulation, seed=seed)
 
 
@@ -76,6 +76,11 @@ def neutrality(simulation: ChargedSlit, *, seed: int = 0) -> Check:
 def mirror_symmetry(simulation: ChargedSlit, *, seed: int = 0) -> Check:
     """The walls are charged alike: the two halves agree within their error before they are averaged."""
     return shared.mirror_symmetry(simulation, seed=seed, model=MODEL)
+
+
+def smoothing(simulation: ChargedSlit, *, seed: int = 0) -> Check:
+    """Smoothed short runs err much less than the runs as they are."""
+    return shared.smoothing(simulation, seed=seed, model=MODEL)
 
 
 def wall_balance(simulation: ChargedSlit, *, seed: int = 0) -> Check:

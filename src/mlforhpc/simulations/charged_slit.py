@@ -18,6 +18,7 @@ from mlforhpc.simulations._charged_slit_truths import truths
 from mlforhpc.simulations._slit import Slit
 from mlforhpc.simulations._slit_lammps import Physics
 from mlforhpc.simulations._slit_run import FULL_STEPS, OUTPUTS, SAFE_SETTINGS, SETTINGS, SlitRun, safe, version
+from mlforhpc.simulations._slit_smoothing import smoothed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,4 +81,4 @@ def create(
     return ChargedSlit(physics=physics, error_scale=error_scale, default_settings=safe(default_settings))
 
 
-__all__ = ["FULL_STEPS", "ChargedSlit", "create", "truths"]
+__all__ = ["FULL_STEPS", "ChargedSlit", "create", "smoothed", "truths"]

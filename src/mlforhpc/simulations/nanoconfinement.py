@@ -17,6 +17,7 @@ from mlforhpc.core.space import Integer, Real, Space, Value
 from mlforhpc.simulations._slit import Slit
 from mlforhpc.simulations._slit_lammps import Physics
 from mlforhpc.simulations._slit_run import FULL_STEPS, OUTPUTS, SAFE_SETTINGS, SETTINGS, SlitRun, production_steps, safe, version
+from mlforhpc.simulations._slit_smoothing import smoothed
 from mlforhpc.simulations._slit_truths import truths
 
 
@@ -83,4 +84,4 @@ def create(
     return Nanoconfinement(physics=physics, error_scale=error_scale, default_settings=safe(default_settings))
 
 
-__all__ = ["FULL_STEPS", "Nanoconfinement", "create", "production_steps", "truths"]
+__all__ = ["FULL_STEPS", "Nanoconfinement", "create", "production_steps", "smoothed", "truths"]

@@ -5,7 +5,8 @@ Simulation: primitive-model electrolyte between charged walls, LAMMPS (`simulati
 0.3-0.9 M, valences z+ and z- 1-3, diameters d+ and d- 0.5-0.75 nm, wall charge sigma 0 to -0.01 C/m2; 64 bins, cation and anion.
 Learned:    runs of a Sobol design, all of one length; Gaussian process on principal components, calibrated on refitted folds.
 Quality:    relative error q of both profiles over held-out systems, from pairs of reference runs; 90 % intervals.
-Baseline:   the MD run, with good settings, that is as accurate as the surrogate, from the ladder of run lengths of the same systems.
+Baseline:   the MD run, with good settings and its profiles smoothed, that is as accurate as the surrogate, from the ladder of run
+            lengths of the same systems.
 Held out:   stratified over the coupling z+ z-, weighted back.
 
 The targets of `small` and `large` are goals, and their plans follow from a measured 0.17 ms a step: neither has been run. At `tiny` the
@@ -35,7 +36,7 @@ from mlforhpc.scenarios.referee import HeldOut, Rung, measure
 from mlforhpc.scenarios.surrogate import surrogate
 from mlforhpc.simulations import charged_slit
 
-VERSION = "2"
+VERSION = "3"
 CLASS = "around"
 SOURCE = charged_slit.ChargedSlit.references[0]
 STRATA = {"z+ z- = 1": (1, 1), "z+ z- = 2": (2, 2), "z+ z- = 3": (3, 3), "z+ z- > 3": (4, 9)}  # least and most coupling
@@ -64,7 +65,7 @@ class Size:
 SIZES = {
     "tiny": Size(runs=16, length=0.002, held_out=3, reference=0.001, rungs=(Rung(fidelity=0.0005),), smaller=(8,)),
     "small": Size(
-        runs=512, length=0.02, held_out=16, reference=0.01, rungs=(Rung(fidelity=0.0024), Rung(fidelity=0.06, every=10)), smaller=(128, 256)
+        runs=512, length=0.02, held_out=16, reference=0.01, rungs=(Rung(fidelity=0.0024), Rung(fidelity=0.03, every=5)), smaller=(128, 256)
     ),
     "large": Size(
         runs=4_096, length=1.0, held_out=64, reference=1.0,
@@ -88,7 +89,7 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     measured = measure(referee, simulation, held, fidelity=setup.reference, rungs=setup.rungs, seed=seed)
     judged = judge(
         referee, learned, measured, learner=gaussian_process.create(folds=2), steps_at_full=charged_slit.FULL_STEPS,
-        reference_fidelity=setup.reference,
+        reference_fidelity=setup.reference, postprocess=charged_slit.smoothed,
         folder=folder, seed=seed, smaller=setup.smaller,
     )  # fmt: skip
     halves = float(np.mean([r.checks["halves"] for r in learned.records if r.outcome == "ok"]))

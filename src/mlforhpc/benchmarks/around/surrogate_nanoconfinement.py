@@ -5,7 +5,8 @@ valence z+ 1-3 (z- = -1), ion diameter d 0.5-0.75 nm; 64 bins of the accessible 
 Learned:    runs of one length, a Sobol design that reaches over the edges; Gaussian process on principal components, calibrated on
             refitted folds.
 Quality:    relative error q of both profiles over held-out systems, from pairs of reference runs; 90 % intervals.
-Baseline:   the MD run, with good settings, that is as accurate as the surrogate, from the ladder of run lengths of the same systems.
+Baseline:   the MD run, with good settings and its profiles smoothed, that is as accurate as the surrogate, from the ladder of run
+            lengths of the same systems.
 Held out:   100 systems, stratified over valence; 40 of them in the dense corner (z+ = 3, d > 0.68 nm, c > 0.6 M), of which 24 where
             it is nearly close-packed (d > 0.72 nm, c > 0.75 M); all weighted back.
 
@@ -36,7 +37,7 @@ from mlforhpc.scenarios.referee import HeldOut, Measured, Rung, measure
 from mlforhpc.scenarios.surrogate import Learned, surrogate
 from mlforhpc.simulations import nanoconfinement
 
-VERSION = "2"
+VERSION = "3"
 CLASS = "around"
 SOURCE = "Kadupitiya, Sun, Fox, Jadhao, J. Comput. Sci. 42:101107, 2020, doi 10.1016/j.jocs.2020.101107"
 
@@ -69,7 +70,7 @@ SIZES = {
     "tiny": Size(runs=12, steps=2_000, held_out=2, corner=3, packed=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
     "small": Size(
         runs=120, steps=24_000, held_out=20, corner=16, packed=24, reference_steps=12_000,
-        rungs=((2_400, 1), (60_000, 10)), smaller=(30, 60),
+        rungs=((2_400, 1), (30_000, 5)), smaller=(30, 60),
     ),
     "medium": Size(
         runs=3_400, steps=1_000_000, held_out=64, corner=64, packed=64, reference_steps=1_000_000,
@@ -101,7 +102,7 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     measured = measure(referee, simulation, held, fidelity=reference, rungs=rungs, seed=seed)
     judged = judge(
         referee, learned, measured, learner=gaussian_process.create(folds=2), steps_at_full=nanoconfinement.FULL_STEPS,
-        reference_fidelity=reference, folder=folder, seed=seed, smaller=setup.smaller,
+        reference_fidelity=reference, postprocess=nanoconfinement.smoothed, folder=folder, seed=seed, smaller=setup.smaller,
         controls={"mean density, whatever the concentration": mean_density(learned, measured)},
     )  # fmt: skip
     halves = float(np.mean([r.checks["halves"] for r in learned.records if r.outcome == "ok"]))
