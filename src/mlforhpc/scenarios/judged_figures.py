@@ -175,6 +175,9 @@ def _ladder(j: Judgement) -> Figure:
     grid = np.geomspace(min(cost), max(cost) * 1.5, 40)
     law = [_error_at(j, float(c)) for c in grid]
     series.append(Series(label="its law", x=grid.tolist(), y=law, style="dashed", role="conventional"))
+    if j.raw_ladder is not None:
+        raw = [signed_root(q2) for q2 in j.raw_ladder.q2]
+        series.append(Series(label="the same runs, raw", x=cost, y=[*raw], style="points", role="reference"))
     c, q = j.gain.conventional_s, j.quality.q.value
     if c.value is not None and q is not None:
         series.append(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mlforhpc.core.result import Cell, Interval, Result, Table, Verdict
 from mlforhpc.metrics import verdict
+from mlforhpc.metrics.ladder import Ladder
+from mlforhpc.metrics.quality import signed_root
 from mlforhpc.scenarios.judged_figures import figures
 from mlforhpc.scenarios.judgement import Judgement
 
@@ -93,6 +93,8 @@ def _performance(j: Judgement) -> dict[str, float | None]:
             "gain": j.gain.gain.value, "N_star": j.gain.n_star.value, "gain_infinity": j.gain.at_infinity.value,
             "C_conv_s": j.gain.conventional_s.value, "C_conv_steps": j.gain.conventional.steps, "ladder_slope": j.ladder.slope,
         }  # fmt: skip
+    if j.raw_ladder is not None:
+        found["C_conv_raw_s"] = j.raw_ladder.cost(j.quality.q2).cost_s
     return found | {f"slot_s[{name}]": v for name, v in j.spent_s.items()}
 
 
@@ -124,18 +126,20 @@ def _tables(j: Judgement, target: float) -> list[Table]:
         ),
     ]  # fmt: skip
     if j.ladder is not None:
-        rows: list[list[Cell]] = [
-            [r.name, r.steps, int(r.covered.sum()), float(np.copysign(np.sqrt(abs(q2)), q2)), float(cost)]
-            for r, q2, cost in zip(j.ladder.rungs, j.ladder.q2, j.ladder.cost_s, strict=True)
-        ]
-        caption = f"The conventional method. Slope of log error against log steps {j.ladder.slope:.3f}; model: {j.ladder.model}."
-        tables.append(
-            Table(
-                name="ladder",
-                title="Fidelity ladder",
-                columns=["rung", "steps", "systems", "error", "slot-s a run"],
-                rows=rows,
-                caption=caption,
-            )
-        )
+        tables.append(_ladder(j.ladder, j.raw_ladder))
     return tables
+
+
+def _ladder(ladder: Ladder, raw: Ladder | None) -> Table:
+    rows: list[list[Cell]] = [
+        [r.name, r.steps, int(r.covered.sum()), signed_root(q2), float(cost)]
+        for r, q2, cost in zip(ladder.rungs, ladder.q2, ladder.cost_s, strict=True)
+    ]
+    columns = ["rung", "steps", "systems", "error", "slot-s a run"]
+    caption = f"The conventional method. Slope of log error against log steps {ladder.slope:.3f}; model: {ladder.model}."
+    if raw is not None:
+        columns.insert(4, "error of raw runs")
+        for row, q2 in zip(rows, raw.q2, strict=True):
+            row.insert(4, signed_root(q2))
+        caption += " Errors are of runs after post-processing (the benchmark's baseline says which); raw runs stand beside them."
+    return Table(name="ladder", title="Fidelity ladder", columns=columns, rows=rows, caption=caption)

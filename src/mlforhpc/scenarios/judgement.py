@@ -50,6 +50,7 @@ class Judgement:
         coverage, joint: pointwise and simultaneous.
         success_rate: the source's figure, per output.
         ladder, gain, speedup, lookups: cost; the first two None for a simulation without fidelity.
+        raw_ladder: of conventional runs as they are; None without post-processing.
         controls: name -> error of predictors that must miss the target.
         curve: (training runs, quality) of smaller training sets.
         spent_s: "kind, charge" -> slot-seconds.
@@ -66,6 +67,7 @@ class Judgement:
     joint: Coverage
     success_rate: Mapping[str, float]
     ladder: Ladder | None
+    raw_ladder: Ladder | None
     gain: Gain | None
     speedup: Speedup
     lookups: LookupTimes
@@ -115,7 +117,7 @@ def judge(
     lookups = referee.submit("infer", time_lookups, learned.surrogate, seed, label="lookups").result()
     predicted = learned.surrogate.predict(held.x, se=r1.y_se)
     terms = error_terms(outputs, predicted.mean, r1.y, r2.y)
-    rungs = ladder_rungs(learned.simulation, measured, steps_at_full, reference_fidelity, postprocess)
+    rungs, raw_rungs = (ladder_rungs(learned.simulation, measured, steps_at_full, reference_fidelity, f) for f in (postprocess, raw))
     others = dict(controls or {}) | {"mean of the training runs": mean_predictor(learned.data, len(held.x))}
     permuted = learner.fit(permute(learned.data, derive(seed, "permutation")), seed=seed, broker=referee)
     others["surrogate of permuted outputs"] = permuted.predict(held.x).mean
@@ -139,6 +141,7 @@ def judge(
         joint=_coverage(learned, measured, strata, seed, joint=True),
         success_rate=_success(predicted, r1, strata),
         ladder=build_ladder(rungs, strata) if rungs else None,
+        raw_ladder=build_ladder(raw_rungs, strata) if rungs and postprocess is not raw else None,
         gain=gain_figures([repeat], seed=seed, n=answers) if rungs else None,
         speedup=_speedup(learned, account.rows, lookups),
         lookups=lookups,
