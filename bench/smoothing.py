@@ -62,13 +62,13 @@ def main() -> None:
         for steps, terms in measured(path):
             found.setdefault(steps, []).append(terms)
     rng = np.random.default_rng(0)
-    print("|  steps | error as it is | smoothed | squared error smoothed / as it is |\n|---|---|---|---|")
+    print("| steps | error as it is | smoothed | squared error smoothed / as it is |\n|---|---|---|---|")
     for steps in sorted(found):
         weight, raw, smooth = np.concatenate(found[steps], axis=1)
         drawn = rng.integers(0, len(weight), (RESAMPLES, len(weight)))
         low, high = np.quantile((weight * smooth)[drawn].sum(axis=1) / (weight * raw)[drawn].sum(axis=1), [0.025, 0.975])
         errors = [np.sqrt(weight @ terms / weight.sum()) for terms in (raw, smooth)]
-        print(f"| {steps:>6,.0f} | {errors[0]:.4f} | {errors[1]:.4f} | {(errors[1] / errors[0]) ** 2:.2f} [{low:.2f}, {high:.2f}] |")
+        print(f"| {steps:,.0f} | {errors[0]:.4f} | {errors[1]:.4f} | {(errors[1] / errors[0]) ** 2:.2f} [{low:.2f}, {high:.2f}] |")
 
 
 if __name__ == "__main__":
