@@ -7,8 +7,7 @@ species at once, by Stein's unbiased estimate of the squared error of exp(a), fr
     sum_i [(exp(a_i) - y_i)^2 + 2 se_i^2 d exp(a_i) / d y_i],    relative to the mean density squared.
 So it falls with the errors, and long runs are left as they are.
 
-References: Whittaker, Proc. Edinburgh Math. Soc. 41:63 (1922), doi 10.1017/S0013091500077853; Eilers, Anal. Chem. 75:3631 (2003), doi
-10.1021/ac034173t; Stein, Ann. Stat. 9:1135 (1981), doi 10.1214/aos/1176345632.
+References: `REFERENCES`.
 """
 
 from __future__ import annotations
@@ -22,6 +21,11 @@ from mlforhpc.core.learner import Dataset
 from mlforhpc.core.space import FloatArray
 from mlforhpc.simulations._slit_blocks import SPECIES
 
+REFERENCES = (
+    "Whittaker, On a new method of graduation, Proc. Edinburgh Math. Soc. 41:63-75, 1922, doi 10.1017/S0013091500077853",
+    "Eilers, A perfect smoother, Anal. Chem. 75:3631-3636, 2003, doi 10.1021/ac034173t",
+    "Stein, Estimation of the mean of a multivariate normal distribution, Ann. Stat. 9:1135-1151, 1981, doi 10.1214/aos/1176345632",
+)
 PENALTIES = (0.0, *(10.0 ** np.linspace(-3, 5, 33)))
 LEAST = 1e-3  # density whose logarithm is taken where a bin was never visited, relative like the profile
 

@@ -18,7 +18,7 @@ from mlforhpc.simulations._charged_slit_truths import truths
 from mlforhpc.simulations._slit import Slit
 from mlforhpc.simulations._slit_lammps import Physics
 from mlforhpc.simulations._slit_run import FULL_STEPS, OUTPUTS, SAFE_SETTINGS, SETTINGS, SlitRun, safe, version
-from mlforhpc.simulations._slit_smoothing import smoothed
+from mlforhpc.simulations._slit_smoothing import REFERENCES, smoothed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class ChargedSlit:
         "Sun, Kadupitiya, Jadhao, Probing Accuracy-Speedup Tradeoff in Machine Learning Surrogates for Molecular Dynamics Simulations, "
         "J. Chem. Theory Comput. 19:4606-4618, 2023, doi 10.1021/acs.jctc.2c01282",
         "Thompson et al., LAMMPS, Comput. Phys. Commun. 271:108171, 2022, doi 10.1016/j.cpc.2021.108171",
+        *REFERENCES,
     )
 
     @property
