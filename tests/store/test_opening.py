@@ -31,6 +31,15 @@ def test_folder_that_is_no_store(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_folder_above_stores_is_told_where_they_are(tmp_path, make_record):
+    """A run folder holds two stores; whoever names it instead of one of them reads both paths."""
+    for name in ("referee", "store"):
+        _filled(tmp_path / name, make_record, count=1)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(StoreDamaged, match=f"Stores lie below it: {tmp_path / 'referee'}, {tmp_path / 'store'}"):
+        FolderStore.open(tmp_path, read_only=True)
+
+
 def test_file_that_is_no_folder(tmp_path):
     """A path that is a file."""
     (tmp_path / "file").write_text("")

@@ -138,14 +138,16 @@ class FolderStore:
 def _refuse_foreign(folder: Path, *, read_only: bool) -> None:
     """A folder that is there must be empty or a store."""
     if read_only and not (folder / "index.sqlite").exists() and not any(folder.glob("*")):
-        raise UsageError(f"There is no store to read at {folder}. Open it without read_only=True to create one.")
+        raise UsageError(f"There is no store to read at {folder}. Check the path; only opening a store for writing creates one.")
     if folder.exists() and not folder.is_dir():
         raise StoreDamaged(f"A store is a folder, and {folder} is a file. Choose another path.")
     if folder.is_dir() and not (folder / "index.sqlite").exists():
         names = sorted(entry.name for entry in folder.iterdir())
         foreign = [name for name in names if name not in _OWN]
         if foreign:
-            raise StoreDamaged(f"{folder} is not a store: it has '{foreign[0]}' and no 'index.sqlite'. Choose an empty or a new folder.")
+            below = ", ".join(str(folder / name) for name in names if (folder / name / "index.sqlite").exists())
+            way_out = f"Stores lie below it: {below}." if below else "Choose an empty or a new folder."
+            raise StoreDamaged(f"{folder} is not a store: it has '{foreign[0]}' and no 'index.sqlite'. {way_out}")
         if any((folder / "arrays").glob("*")) or read_only:
             raise StoreDamaged(f"The store {folder} has lost its 'index.sqlite'. Restore that file from a copy, or choose a new folder.")
 
