@@ -65,7 +65,7 @@ class Encoder:
             return pickle.dumps((args, {}), protocol=5)
         try:
             data = pickle.dumps((args, kwargs), protocol=5)
-        except Exception:
+        except Exception:  # a lambda, a lock, a user's own __reduce__: by value it works, or fails with a sentence
             return self._by_value((args, kwargs), f"The arguments of {function!r}")
         if b"__main__" in data or any(name.encode() in data for name in self._local_modules()):
             return self._by_value((args, kwargs), f"The arguments of {function!r}")
