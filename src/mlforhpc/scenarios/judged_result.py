@@ -10,9 +10,13 @@ from mlforhpc.metrics.ladder import Ladder
 from mlforhpc.metrics.quality import signed_root
 from mlforhpc.scenarios.judged_figures import figures
 from mlforhpc.scenarios.judgement import Judgement
+from mlforhpc.scenarios.sensitivity_figure import REFERENCES as SENSITIVITY_REFERENCES
+from mlforhpc.scenarios.sensitivity_figure import judged_sensitivity, sensitivity_figure, sensitivity_table
 
 
-def result(j: Judgement, *, target: float, installation: bool, gates: Sequence[str] = (), position: str = "position") -> Result:
+def result(
+    j: Judgement, *, target: float, installation: bool, gates: Sequence[str] = (), position: str = "position", seed: int = 0
+) -> Result:
     """The result of a benchmark.
 
     Args:
@@ -21,18 +25,21 @@ def result(j: Judgement, *, target: float, installation: bool, gates: Sequence[s
         installation: size tiny: an installation check, no rank.
         gates: sentences of gates that failed, besides those found here.
         position: axis label of one-dimensional output arrays.
+        seed: of the sensitivity indices' rows.
     """
     failures = [*gates, *_gates(j, None if installation else target)]
     judged = verdict.judge_installation if installation else verdict.judge
     found = judged(j.quality, target=target, failures=failures)
+    sensitivity = judged_sensitivity(j, seed=seed)
+    drawn = [*figures(j, target=target, position=position), sensitivity_figure(sensitivity)]
     return Result(
         verdict=found,
         headline=_headline(j, found),
         quality=_quality(j),
         performance=_performance(j),
-        figures=figures(j, target=target, position=position),
-        tables=_tables(j, target),
-        references=list(dict.fromkeys([*j.learned.simulation.references, *REFERENCES])),
+        figures=[figure for figure in drawn if figure is not None],
+        tables=[*_tables(j, target), sensitivity_table(sensitivity)],
+        references=list(dict.fromkeys([*j.learned.simulation.references, *REFERENCES, *SENSITIVITY_REFERENCES])),
     )
 
 
