@@ -20,7 +20,7 @@ from mlforhpc.core.space import Choice, Integer, Real, Space
 
 if TYPE_CHECKING:
     from mlforhpc.campaign import Campaign
-    from mlforhpc.learners.gaussian_process import load
+    from mlforhpc.learners._loading import load
     from mlforhpc.scenarios.surrogate import surrogate
     from mlforhpc.simulations._executable import executable
     from mlforhpc.simulations._function import simulation
@@ -34,7 +34,7 @@ _LATER = {
     "Json": "mlforhpc.simulations._reading",
     "Pattern": "mlforhpc.simulations._reading",
     "executable": "mlforhpc.simulations._executable",
-    "load": "mlforhpc.learners.gaussian_process",
+    "load": "mlforhpc.learners._loading",
     "simulation": "mlforhpc.simulations._function",
     "surrogate": "mlforhpc.scenarios.surrogate",
 }

@@ -38,11 +38,15 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """VALID or INVALID, and why in one sentence; `ranked` is False for installation checks and INVALID runs."""
+    """VALID or INVALID, and why in one sentence; `ranked` is False for installation checks and INVALID runs.
+
+    `target` is None where none was given (somebody's own simulation without a tolerance): VALID then says that there is a check,
+    and the reason what it found.
+    """
 
     status: Literal["VALID", "INVALID"]
     reason: str
-    target: float
+    target: float | None
     ranked: bool
 
 

@@ -27,8 +27,8 @@ def number(value: float | int | None, digits: int = 3) -> str:
     return _minus(f"{mantissa} × 10") + f"{exponent}".translate(_SUPERSCRIPT)
 
 
-def given(value: float) -> str:
-    """A number that somebody chose (a target, a level): no digits that were not given."""
+def given(value: float | None) -> str:
+    """A number that somebody chose (a target, a level): no digits that were not given; "–" where nobody did."""
     text = number(value, 6)
     return text.rstrip("0").rstrip(".") if "." in text and "×" not in text else text
 

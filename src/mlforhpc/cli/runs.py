@@ -1,0 +1,66 @@
+"""Commands about finished runs: report, compare, replay, cite."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mlforhpc.cli.options import JSON, RUN
+from mlforhpc.cli.printing import print_json, print_rich
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Default: report.html in the (first) run folder.")
+@JSON
+def report(runs: Sequence[Path], output: Path | None, as_json: bool) -> None:
+    """Write a self-contained HTML report of one or more runs."""
+    from mlforhpc.report import write_report
+
+    page = write_report(list(runs), output or runs[0] / "report.html")
+    print_json({"report": page}) if as_json else click.echo(page)
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@JSON
+def compare(a: Path, b: Path, as_json: bool) -> None:
+    """Ratios B / A of two runs' headline figures, with intervals: better, worse, or no difference shown."""
+    from mlforhpc.report import comparison
+
+    found = comparison.compare_runs(a, b)
+    print_json(found) if as_json else print_rich(comparison.table(found))
+
+
+@click.command()
+@RUN
+@JSON
+def replay(run: Path, as_json: bool) -> None:
+    """Make a run's decisions again from its trace, and say whether they come out the same."""
+    from mlforhpc import learn, suite
+
+    rows = list(learn.replayed(run) if learn.made(run) else suite.replayed(run))
+    if as_json:
+        print_json(rows)
+    else:
+        for r in rows:
+            print_rich(f"{'[green]same[/]' if r.same else '[red]DIFFERENT[/]'}  {r.decision}: {r.sentence}")
+    sys.exit(0 if all(r.same for r in rows) else 1)
+
+
+@click.command()
+@RUN
+@JSON
+def cite(run: Path, as_json: bool) -> None:
+    """The references of what ran."""
+    from mlforhpc.report import run_folder
+
+    references = run_folder.read(run).result.references
+    print_json(references) if as_json else click.echo("\n".join(references))
+
+
+COMMANDS = (report, compare, replay, cite)

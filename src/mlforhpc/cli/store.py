@@ -1,0 +1,128 @@
+"""Commands about a store: show, check, discard-damaged, export, import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mlforhpc.cli import spelling
+from mlforhpc.cli.options import JSON, STORE
+from mlforhpc.cli.printing import print_json, print_table
+
+
+@click.group()
+def store() -> None:
+    """Show, check, export and fill a store."""
+
+
+@store.command()
+@STORE
+@JSON
+def show(store: Path, as_json: bool) -> None:
+    """What a store holds: per simulation and version, counts by outcome, cost and size."""
+    from mlforhpc.store import FolderStore, summary
+
+    with FolderStore.open(store, read_only=True) as opened:
+        rows = summary(opened)
+    if as_json:
+        print_json(rows)
+        return
+    table = [
+        [r.simulation, r.version, *(r.counts.get(o, 0) for o in ("ok", "failed", "timed_out")), f"{r.cost_s:.1f}", r.size_bytes]
+        for r in rows
+    ]
+    print_table(str(store), ["simulation", "version", "ok", "failed", "timed out", "cost slot-s", "bytes"], table)
+
+
+@store.command()
+@STORE
+@JSON
+def check(store: Path, as_json: bool) -> None:
+    """Compare the hash of every record; exit code 3 if one is damaged."""
+    from mlforhpc.store import FolderStore
+
+    with FolderStore.open(store, read_only=True) as opened:
+        damaged = list(opened.check())
+    if as_json:
+        print_json(damaged)
+    else:
+        click.echo("\n".join(damaged) or "Every record is whole.")
+    sys.exit(3 if damaged else 0)
+
+
+@store.command("discard-damaged")
+@STORE
+@JSON
+def discard_damaged(store: Path, as_json: bool) -> None:
+    """Remove the damaged records, each named, so that they can be simulated again."""
+    from mlforhpc.store import FolderStore
+
+    with FolderStore.open(store) as opened:
+        discarded = list(opened.discard_damaged())
+    print_json(discarded) if as_json else click.echo("\n".join(discarded) or "Every record is whole.")
+
+
+@store.command()
+@STORE
+@click.argument("path", type=click.Path(path_type=Path))
+@JSON
+def export(store: Path, path: Path, as_json: bool) -> None:
+    """Write all records to PATH: .csv, or .parquet (extra `parquet`)."""
+    from mlforhpc.store import FolderStore
+    from mlforhpc.store import export as write
+
+    with FolderStore.open(store, read_only=True) as opened:
+        records = write(opened, path)
+    print_json({"records": records, "path": path}) if as_json else click.echo(f"{records} records in {path}")
+
+
+@store.command("import")
+@STORE
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--simulation", metavar="NAME", help="What was run. Default: an export's own, else the file's name.")
+@click.option("--version", help="Of the simulation. Default: an export's own, else 'imported'.")
+@click.option("--outputs", required=True, metavar="NAME,...", help="COLUMN, NAME=p0..p63 or NAME=p* (* is a number).")
+@click.option("--se", metavar="NAME,...", help="Columns of standard errors, in the order of the outputs.")
+@click.option("--parameters", metavar="NAME,...", help="Columns that are parameters. Default: all that are nothing else.")
+@click.option("--parameter", multiple=True, metavar="NAME=...", help="Bounds, unit or options; spelt as in `mlforhpc surrogate --help`.")
+@JSON
+def import_(
+    store: Path,
+    path: Path,
+    simulation: str | None,
+    version: str | None,
+    outputs: str,
+    se: str | None,
+    parameters: str | None,
+    parameter: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Keep the runs in PATH (.csv or .parquet, one run a row) in STORE; a second time adds nothing."""
+    from mlforhpc.store import FolderStore
+    from mlforhpc.store.importing import import_runs, read_runs
+
+    runs = read_runs(
+        path,
+        outputs=spelling.names(outputs),
+        se=spelling.names(se or ""),
+        parameters=spelling.names(parameters) if parameters else None,
+        space=spelling.parameters(parameter),
+        simulation=simulation,
+        version=version,
+    )
+    with FolderStore.open(store) as opened:
+        new = import_runs(opened, runs)
+    what = {"simulation": runs.simulation.name, "version": runs.simulation.version, "runs": len(runs.records), "new": new}
+    if as_json:
+        print_json({**what, "notes": runs.notes})
+        return
+    failed = sum(record.outcome != "ok" for record in runs.records)
+    known = f", {len(runs.records) - new} were there already" if new < len(runs.records) else ""
+    click.echo(f"{new} records of simulation '{what['simulation']}', version '{what['version']}', added to {store}{known}.")
+    if failed:
+        click.echo(f"{failed} of the {len(runs.records)} runs have no outputs: they are kept as failed.")
+    for note in runs.notes:
+        click.echo(note)
