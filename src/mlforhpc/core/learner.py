@@ -159,6 +159,17 @@ class Surrogate(Protocol):
         """
         ...
 
+    def gradient(self, x: FloatArray) -> Mapping[str, FloatArray]:
+        """Derivative of the mean with respect to the parameters.
+
+        Args:
+            x: points in physical units (n, d).
+
+        Returns:
+            output name -> (n, *shape, d), in the output's unit over the parameter's; NaN for integers and choices, which have none.
+        """
+        ...
+
     def save(self, path: Path) -> None:
         """One safetensors file at `path`, written then renamed; no pickle."""
         ...

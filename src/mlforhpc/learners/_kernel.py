@@ -1,52 +1,63 @@
-"""Matern-5/2 covariance with a length and a growth for each input, and its restricted likelihood with gradient.
+"""Interaction kernel: for each input a constant and a Gaussian part, multiplied; its restricted likelihood with gradient.
 
-    k(u, u') = s2 e(u) e(u') c(r),   c = (1 + a + a^2/3) exp(-a),   a = sqrt(5) r,   r^2 = sum_j (u_j - u'_j)^2 / l_j^2
+    k(u, u') = s2 e(u) e(u') prod_j (1 - r_j + r_j exp(-(u_j - u'_j)^2 / (2 l_j^2)))
     e(u) = exp(sum_j w_j (2 u_j - 1)): what a simulation does varies more in one corner of its space than in another
-    K = k(U, U) + diag(t v + g),   y ~ N(H b, K),   b integrated out with a flat prior (REML):
-    2 f = log|K| + log|H' K^-1 H| + y' P y,   P = K^-1 - K^-1 H (H' K^-1 H)^-1 H' K^-1
+    K = k(U, U) + diag(t v + g),   y ~ N(H b, K),   H = (1, 2 u - 1),   b ~ N(0, diag(inf, m, ..., m)) integrated out:
+    2 f = log|K| + log|S| + d log m + y' P y,   S = H' K^-1 H + diag(0, 1/m, ...),   P = K^-1 - K^-1 H S^-1 H' K^-1
 
-Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, chapters 2.7, 4 and 5.
+Multiplied out it holds every interaction of the inputs, each as strong as the product of its shares r: small ones make an
+additive function, ones near 1 the usual Gaussian kernel with a length for each input. An input of named options has a
+length so short that its part is 1 for equal options and 0 for others.
+
+Durrande, Ginsbourger, Roustant & Carraro, ANOVA kernels and RKHS of zero mean functions for model-based sensitivity analysis,
+Journal of Multivariate Analysis 115, 2013, doi 10.1016/j.jmva.2012.08.016. Rasmussen & Williams, Gaussian Processes for
+Machine Learning, 2006, chapters 2.7 and 5.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
-from scipy.linalg import lapack
+from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
+from scipy.special import expit
 
 from mlforhpc.core.space import FloatArray
 
 JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6)
 """Tried in turn on the diagonal, relative to its mean, until the Cholesky factor exists."""
+BLOCK = 32_768
+"""Numbers in a block of pairs: what stays in the cache from one operation to the next."""
 
 
 class Singular(ArithmeticError):
     """The covariance matrix has no Cholesky factor."""
 
 
-def squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
-    """|a_i - b_j|^2 for rows a (..., n, d) and b (..., m, d): (..., n, m), never negative."""
-    r2: FloatArray = np.matmul(a, np.swapaxes(b, -1, -2))  # (..., n, m)
-    r2 *= -2.0
-    r2 += np.sum(a * a, axis=-1)[..., :, None]
-    r2 += np.sum(b * b, axis=-1)[..., None, :]
-    np.maximum(r2, 0.0, out=r2)
-    return r2
+class Hyper(NamedTuple):
+    """Hyperparameters: lengths, shares and growth (d,), variance m of the slopes, s2 of the process, noise scale t, nugget g."""
+
+    lengths: FloatArray
+    shares: FloatArray
+    growth: FloatArray
+    slope: float
+    variance: float
+    noise_scale: float
+    nugget: float
 
 
-def matern52(a2: FloatArray) -> FloatArray:
-    """c of a^2, that is five times the squared scaled distance; overwrites a2 and returns an array of its shape."""
-    c: FloatArray = np.sqrt(a2)
-    decay = np.negative(c)
-    np.exp(decay, out=decay)
-    a2 *= 1.0 / 3.0
-    c += a2
-    c += 1.0
-    c *= decay
-    return c
+def unpack(theta: FloatArray) -> Hyper:
+    """From log l (d,), logit r (d,), w (d,), log m, log s2, log t, log g: theta (3 d + 4,)."""
+    d = (len(theta) - 4) // 3
+    m, s2, t, g = np.exp(theta[3 * d :]).tolist()
+    return Hyper(np.exp(theta[:d]), expit(theta[d : 2 * d]), theta[2 * d : 3 * d], m, s2, t, g)
 
 
 def cholesky(k: FloatArray) -> FloatArray:
-    """Lower factor of a symmetric matrix (n, n), with the smallest jitter that works; raises Singular."""
+    """Lower factor of a symmetric matrix (n, n), of which the lower triangle is read, with the smallest jitter that works; raises
+    Singular."""
     mean = float(np.mean(np.diagonal(k)))
     for jitter in JITTERS:
         attempt = k + jitter * mean * np.eye(len(k)) if jitter else k
@@ -70,43 +81,111 @@ def envelope(u: FloatArray, growth: FloatArray) -> FloatArray:
     return np.asarray(np.exp(growth @ (2.0 * u - 1.0).T))
 
 
-def restricted_likelihood(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray) -> tuple[float, FloatArray]:
+def correlation(a: FloatArray, b: FloatArray, lengths: FloatArray, shares: FloatArray) -> FloatArray:
+    """The product at a (n, d) and b (m, d), without variance and envelope: (n, m)."""
+    k = np.ones((len(a), len(b)))
+    for j, (length, share) in enumerate(zip(lengths, shares, strict=True)):
+        part = np.subtract.outer(a[:, j], b[:, j])
+        part *= part
+        part *= -0.5 / length**2
+        np.exp(part, out=part)
+        part *= share
+        part += 1.0 - share
+        k *= part
+    return k
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Inputs u (n, d) as their n (n - 1) / 2 pairs: places in the lower triangle of a matrix in Fortran order, squared distances (d, pairs)."""
+
+    u: FloatArray
+    place: NDArray[np.intp]
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    squared: FloatArray
+
+    @classmethod
+    def of(cls, u: FloatArray) -> Pairs:
+        """All pairs of the rows of u (n, d)."""
+        second, first = np.triu_indices(len(u), 1)  # row > column
+        return cls(u, second * len(u) + first, first, second, np.ascontiguousarray(((u[first] - u[second]) ** 2).T))
+
+    def correlations(self, lengths: FloatArray, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The product (pairs,), and of each factor the share that its Gaussian part has in it (d, pairs)."""
+        d, pairs = self.squared.shape
+        product, part = np.empty(pairs), np.empty((d, pairs))
+        rate, constant, share = -0.5 / lengths[:, None] ** 2, 1.0 - shares[:, None], shares[:, None]
+        step = max(1, BLOCK // d)
+        factor = np.empty((d, step))
+        for i in range(0, pairs, step):
+            block, f = part[:, i : i + step], factor[:, : min(step, pairs - i)]
+            np.multiply(self.squared[:, i : i + step], rate, out=f)
+            np.exp(f, out=block)
+            block *= share
+            np.add(block, constant, out=f)
+            np.multiply.reduce(f, axis=0, out=product[i : i + step])
+            block /= f
+        return product, part
+
+    def slopes(self, part: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sums over pairs of weight (pairs,) times part (d, pairs), and of that times the squared distances: (d,) each."""
+        d, pairs = self.squared.shape
+        plain, squared, step = np.zeros(d), np.zeros(d), max(1, BLOCK // d)
+        for i in range(0, pairs, step):
+            block, w = part[:, i : i + step], weight[i : i + step]
+            plain += block @ w
+            squared += (block * self.squared[:, i : i + step]) @ w
+        return plain, squared
+
+
+def restricted_likelihood(theta: FloatArray, pairs: Pairs, y: FloatArray, v: FloatArray, h: FloatArray) -> tuple[float, FloatArray]:
     """-log of the restricted likelihood (without its constant) and its gradient.
 
     Args:
-        theta: log l_1 ... log l_d, w_1 ... w_d, log s2, log t, log g: (2 d + 3,).
-        u: inputs (n, d).
+        theta: see `unpack`, (3 d + 4,).
+        pairs: of the inputs (n, d).
         y: one column of standardised scores (n,).
         v: stated noise variances of y (n,), zeros where none are stated.
-        h: mean functions at u (n, p).
+        h: mean functions at the inputs, a constant and slopes (n, p).
     """
-    d = u.shape[1]
-    lengths, growth, (s2, t, g) = np.exp(theta[:d]), theta[d : 2 * d], np.exp(theta[2 * d :])
-    a = np.sqrt(5.0) * u / lengths
-    e = envelope(u, growth)
-    a2 = squared_distances(a, a)
-    root = np.sqrt(a2)
-    decay = np.exp(-root)
-    decay *= s2 * e[:, None]
-    decay *= e
-    k = (1.0 + root + a2 / 3.0) * decay
-    np.fill_diagonal(k, s2 * e * e)
-    noise = t * v + g
-    factor = cholesky(k + np.diag(noise))
-    k_inverse = inverse(factor)
-    gain = k_inverse @ h  # (n, p)
-    s = h.T @ gain  # (p, p)
-    s_factor = cholesky(s)
-    p = k_inverse - gain @ inverse(s_factor) @ gain.T
-    alpha = p @ y
-    value = float(np.log(np.diagonal(factor)).sum() + np.log(np.diagonal(s_factor)).sum() + 0.5 * y @ alpha)
-    w = p - np.outer(alpha, alpha)  # df = sum(w dK) / 2
-    root += 1.0
-    root *= decay
-    root *= w  # w s2 e e' (1 + a) exp(-a); dk / dlog l_j = that (a_j - a'_j)^2 / 3
-    by_length = ((a * a).T @ root.sum(axis=1) - np.einsum("nd,nd->d", a, root @ a)) / 3.0
-    row_sums = np.einsum("ij,ij->i", w, k)
-    by_growth = (2.0 * u - 1.0).T @ row_sums
-    diagonal = np.diagonal(w)
-    others = 0.5 * np.array([row_sums.sum(), t * np.sum(diagonal * v), g * np.sum(diagonal)])
-    return value, np.concatenate([by_length, by_growth, others])
+    n, hyper = len(y), unpack(theta)
+    e = envelope(pairs.u, hyper.growth)
+    product, part = pairs.correlations(hyper.lengths, hyper.shares)
+    product *= hyper.variance * e[pairs.first]
+    product *= e[pairs.second]
+    prior = hyper.variance * e * e
+    k = np.zeros(n * n)
+    k[pairs.place] = product
+    k[:: n + 1] = prior + hyper.noise_scale * v + hyper.nugget
+    factor = cholesky(k.reshape((n, n), order="F"))
+    half, info = lapack.dpotri(factor, lower=1)
+    if info != 0:
+        raise Singular
+    right = np.column_stack([h, y])
+    solved = blas.dsymm(1.0, half, right, lower=1)  # K^-1 (H, y), (n, p + 1)
+    gain = solved[:, :-1]
+    s_factor = cholesky(h.T @ gain + precision(hyper.slope, h.shape[1]))
+    s_half = lapack.dtrtri(s_factor, lower=1)[0]  # R^-1, S = R R'
+    half_gain = gain @ s_half.T  # K^-1 H R^-T, (n, p)
+    coefficients = s_half.T @ (half_gain.T @ y)
+    alpha = solved[:, -1] - gain @ coefficients  # P y
+    slopes = h.shape[1] - 1
+    value = np.log(np.diagonal(factor)).sum() + np.log(np.diagonal(s_factor)).sum() + 0.5 * (slopes * np.log(hyper.slope) + y @ alpha)
+    outer = np.column_stack([half_gain, alpha])
+    half -= outer @ outer.T  # its lower triangle is W = P - alpha alpha', df = sum(W dK) / 2
+    diagonal = np.diagonal(half).copy()
+    product *= half.reshape(-1, order="F")[pairs.place]  # W k
+    by_part, by_distance = pairs.slopes(part, product)
+    rows = np.bincount(pairs.first, product, n) + np.bincount(pairs.second, product, n) + diagonal * prior
+    by_share = by_part - hyper.shares * product.sum()  # of r: k (part / r - 1 / factor), and dr / dlogit = r (1 - r)
+    by_growth = (2.0 * pairs.u - 1.0).T @ rows
+    by_slope = 0.5 * (slopes - (np.sum(s_half[:, 1:] ** 2) + np.sum(coefficients[1:] ** 2)) / hyper.slope)
+    by_scale = 0.5 * np.array([rows.sum(), hyper.noise_scale * np.sum(diagonal * v), hyper.nugget * np.sum(diagonal)])
+    by_length = by_distance / hyper.lengths**2
+    return float(value), np.concatenate([by_length, by_share, by_growth, [by_slope], by_scale])
+
+
+def precision(slope: float, p: int) -> FloatArray:
+    """Prior precision of the mean's coefficients (p, p): none for the constant, 1 / m for the slopes."""
+    return np.diag([0.0] + [1.0 / slope] * (p - 1))

@@ -6,21 +6,23 @@ Of column b, with component k's vector times its deviation:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray
-from mlforhpc.learners._kernel import envelope, matern52
 from mlforhpc.learners._noise import fit_noise, predict_noise
-from mlforhpc.learners._pca import fit_basis
-from mlforhpc.learners._process import Process, fit_process, trend_basis
+from mlforhpc.learners._pca import Basis, fit_basis
+from mlforhpc.learners._process import Process, fit_process
 from mlforhpc.learners._table import Table
 
 ROWS = 64
 """Of a triangular matrix that are multiplied at once: enough for BLAS, few enough to pass over most of the zeros."""
+POINTS = 8
+"""Fewer points than this are answered with the fewest calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +30,11 @@ class Options:
     """How to fit; None chooses from the data."""
 
     components: int | None = None
-    linear: bool | None = None
     starts: int = 1
 
 
 class Moments(NamedTuple):
-    """Of n points: mean (n, m), model variance (n, m), variance of a run's noise (n, m), variance ratio (n,)."""
+    """Of n points: mean (n, m), model variance (n, m), variance of a run's noise (n or 1, m), variance ratio (n,)."""
 
     mean: FloatArray
     variance: FloatArray
@@ -41,16 +42,27 @@ class Moments(NamedTuple):
     reach: FloatArray
 
 
+class Latent(NamedTuple):
+    """Of the k processes at n points: correlations with the runs (k, runs, n), without s2 e of the runs, which is in the model's
+    arrays; envelope e (k, n); mean functions (p, n)."""
+
+    cross: FloatArray
+    envelope: FloatArray
+    basis: FloatArray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """Plain arrays: k components, n runs, d inputs, p trend terms, m columns, f noise features.
+    """Plain arrays: k components, n runs, d inputs, p mean functions, m columns, f noise features; w = 2 u - 1 of an input.
 
     Attributes:
         centre, rest: (m,), scaled as in the table; with `squares` (k, m) and `vectors` (k, m) times the deviations.
-        inputs: of the training runs, so that one product with (v, 1, |v|^2) gives |a - v|^2: (-2 a, |a|^2, 1) with
-            a = sqrt(5) u / lengths, (k, n, d + 2).
-        lengths, growth: (k, d).
-        variance, nugget, noise_scale: (k,).
+        projection: squares of what makes a score of the columns (k, m).
+        importance: share of each component's variance in the mean squared error over the outputs that are not derived (k,).
+        inputs: of the training runs, so that one product with (w, 1, w^2) gives log r_j - (u_j - u'_j)^2 / (2 l_j^2): (k, d, n, 3).
+        lengths, shares, growth: (k, d).
+        slope, variance, nugget, noise_scale: (k,).
+        ordered: 1 for inputs that have a slope, 0 for named options (d,).
         trend: (k, p).
         weights: times s2 e(u) of the runs (k, n).
         whiten: the same (k, n + p, n).
@@ -68,12 +80,17 @@ class Model:
     rest: FloatArray
     vectors: FloatArray
     squares: FloatArray
+    projection: FloatArray
+    importance: FloatArray
     inputs: FloatArray
     lengths: FloatArray
+    shares: FloatArray
     growth: FloatArray
+    slope: FloatArray
     variance: FloatArray
     nugget: FloatArray
     noise_scale: FloatArray
+    ordered: FloatArray
     trend: FloatArray
     weights: FloatArray
     whiten: FloatArray
@@ -85,44 +102,58 @@ class Model:
     fidelity: FloatArray
     farthest: FloatArray
     scale: FloatArray
+    _constant: FloatArray = field(init=False)
+    _floor: FloatArray = field(init=False)
+    _slopes: NDArray[np.intp] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_constant", (1.0 - self.shares)[:, :, None, None])
+        object.__setattr__(self, "_floor", self.rest + self.misfit)
+        object.__setattr__(self, "_slopes", np.flatnonzero(self.ordered))
 
     def arrays(self) -> dict[str, FloatArray]:
         """Name -> array, as saved."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
     def moments(self, u: FloatArray) -> Moments:
         """Moments at u (n, d), in scaled units; made for chunks that stay in the cache."""
-        scores, variances, prior = self._scores(u)  # (k, n) each
-        mean = scores.T @ self.vectors
-        mean += self.centre
-        variance = variances.T @ self.squares
-        variance += self.rest
-        variance += self.misfit
-        if len(self.noise):
-            noise = predict_noise(u, self.noise)
-            noise /= self.fidelity
-            noise += self.unstated
+        cross, e, basis = self.latent(u)
+        runs = cross.shape[1]
+        scores = np.matmul(self.weights[:, None, :], cross)[:, 0]  # (k, n)
+        scores *= e
+        scores += np.dot(self.trend, basis)
+        if len(u) < POINTS:  # one product: calls cost more than the zeros of a triangle
+            white = np.matmul(self.whiten, cross)
+            explained, left = np.vecdot(white[:, :runs], white[:, :runs], axis=1), white[:, runs:]
         else:
-            noise = np.broadcast_to(self.unstated, mean.shape)
-        return Moments(mean, variance, noise, self.share @ (variances / prior))
-
-    def _scores(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Mean, variance and prior variance of every component's process at u, (k, n) each."""
-        a2 = np.maximum(np.matmul(self.inputs, self._augmented(u)), 0.0)  # (k, runs, n)
-        cross = matern52(a2)
-        e = envelope(u, self.growth)  # (k, n)
-        h = trend_basis(u, self.trend.shape[1] > 1).T  # (p, n)
-        mean = np.matmul(self.weights[:, None, :], cross)[:, 0]
-        mean *= e
-        mean += self.trend @ h
-        runs = self.weights.shape[1]
-        trend = np.matmul(self.whiten[:, runs:], cross) * e[:, None, :] + np.matmul(self.trend_whiten, h)  # (k, p, n)
+            explained, left = self._explained(cross), np.matmul(self.whiten[:, runs:], cross)
+        left *= e[:, None]
+        left += np.matmul(self.trend_whiten, basis)  # what the runs leave of the mean functions (k, p, n)
         e *= e
         prior = self.variance[:, None] * e
-        variance = prior - e * self._explained(cross)
-        np.maximum(variance, 0.0, out=variance)
-        variance += np.sum(trend * trend, axis=1)
-        return mean, variance, prior
+        explained *= e
+        variances = prior - explained
+        np.maximum(variances, 0.0, out=variances)
+        variances += np.vecdot(left, left, axis=1)
+        mean = np.dot(scores.T, self.vectors)
+        mean += self.centre
+        variance = np.dot(variances.T, self.squares)
+        variance += self._floor
+        noise = self.unstated[None]
+        if len(self.noise):
+            noise = predict_noise(u, self.noise) / self.fidelity + noise
+        return Moments(mean, variance, noise, np.dot(self.share, variances / prior))
+
+    def latent(self, u: FloatArray) -> Latent:
+        """What every prediction at u (n, d) starts from."""
+        w = 2.0 * u.T - 1.0  # (d, n)
+        factors = np.matmul(self.inputs, _powers(w))  # (k, d, runs, n)
+        np.exp(factors, out=factors)
+        factors += self._constant
+        basis = np.empty((self.trend.shape[1], len(u)))
+        basis[0] = 1.0
+        basis[1:] = w if len(w) == len(self._slopes) else w[self._slopes]
+        return Latent(np.multiply.reduce(factors, axis=1), np.exp(np.dot(self.growth, w)), basis)
 
     def _explained(self, cross: FloatArray) -> FloatArray:
         """|L^-1 k|^2 of correlations (k, runs, n), (k, n): L^-1 is lower triangular, so its first rows need the first runs only."""
@@ -130,70 +161,87 @@ class Model:
         for a in range(0, runs, ROWS):
             b = min(a + ROWS, runs)
             white = np.matmul(self.whiten[:, a:b, :b], cross[:, :b])  # (k, rows, n)
-            total += np.einsum("kin,kin->kn", white, white)
+            total += np.vecdot(white, white, axis=1)
         return total
 
-    def _augmented(self, u: FloatArray) -> FloatArray:
-        """(v, 1, |v|^2) of the points, v = sqrt(5) u / lengths: (k, d + 2, n)."""
-        d = u.shape[1]
-        out = np.empty((len(self.lengths), d + 2, len(u)))
-        np.divide(np.sqrt(5.0) * u.T, self.lengths[:, :, None], out=out[:, :d])
-        out[:, d] = 1.0
-        np.sum(out[:, :d] ** 2, axis=1, out=out[:, d + 1])
-        return out
+    def gradient(self, u: FloatArray) -> FloatArray:
+        """Derivative of the mean by each input at u (n, d), in scaled units: (n, m, d)."""
+        w = 2.0 * u.T - 1.0
+        parts = np.exp(np.matmul(self.inputs, _powers(w)))  # (k, d, runs, n)
+        factors = parts + self._constant
+        e = np.exp(self.growth @ w)  # (k, n)
+        terms = self.weights[:, :, None] * np.multiply.reduce(factors, axis=1) * e[:, None]  # (k, runs, n)
+        rate = self.inputs[:, :, :, 0, None] + 2.0 * self.inputs[:, :, :, 2, None] * w[:, None]  # of the exponent by w
+        slopes = np.einsum("kin,kdin->kdn", terms, parts / factors * rate) + self.growth[:, :, None] * terms.sum(axis=1)[:, None]
+        slopes[:, self._slopes] += self.trend[:, 1:, None]
+        return np.asarray(2.0 * np.einsum("kdn,km->nmd", slopes, self.vectors))
+
+
+def _powers(w: FloatArray) -> FloatArray:
+    """(w, 1, w^2) of centred inputs (d, n): (d, 3, n)."""
+    out = np.empty((len(w), 3, w.shape[1]))
+    out[:, 0] = w
+    out[:, 1] = 1.0
+    np.multiply(w, w, out=out[:, 2])
+    return out
 
 
 def fit_model(table: Table, options: Options, seed: int) -> Model:
-    """Fit everything that a table decides: basis, mean functions, hyperparameters, noise."""
+    """Fit everything that a table decides: basis, hyperparameters, noise."""
     basis = fit_basis(table, options.components)
     scores, noise = basis.scores(table.y), basis.score_noise(table.se2)
-    n, d = table.u.shape
-    choices = (False, True) if options.linear is None else (options.linear,)
-    candidates = [linear for linear in choices if not linear or n > 2 * (d + 1)] or [False]
-    fits = [_fit_processes(table.u, scores, noise, linear=c, starts=options.starts, seed=seed) for c in candidates]
-    processes = max(fits, key=lambda ps: sum(p.log_density for p in ps))
-    return _assemble(table, basis.centre, basis.rest, basis.loadings * basis.deviations[:, None], processes)
-
-
-def _fit_processes(u: FloatArray, scores: FloatArray, noise: FloatArray, *, linear: bool, starts: int, seed: int) -> list[Process]:
-    return [
-        fit_process(u, scores[:, k], noise[:, k], linear=linear, rng=np.random.default_rng(derive(seed, "process", k)), starts=starts)
+    processes = [
+        fit_process(
+            table.u, scores[:, k], noise[:, k], fixed=table.fixed, rng=np.random.default_rng(derive(seed, "process", k)), starts=options.starts
+        )
         for k in range(scores.shape[1])
     ]
+    return _assemble(table, basis, processes)
 
 
-def _assemble(table: Table, centre: FloatArray, rest: FloatArray, vectors: FloatArray, processes: list[Process]) -> Model:
+def _assemble(table: Table, basis: Basis, processes: list[Process]) -> Model:
     (n, d), k = table.u.shape, len(processes)
-    p = len(processes[0].trend) if processes else 1
+    ordered = np.isnan(table.fixed)
+    p = 1 + int(ordered.sum())
 
     def stacked(name: str, shape: tuple[int, ...]) -> FloatArray:
         return np.array([getattr(process, name) for process in processes], dtype=float).reshape(k, *shape)
 
-    lengths, growth = stacked("lengths", (d,)), stacked("growth", (d,))
+    lengths, shares, growth = stacked("lengths", (d,)), stacked("shares", (d,)), stacked("growth", (d,))
     variance, nugget = stacked("variance", ()), stacked("nugget", ())
-    a = np.sqrt(5.0) * table.u / lengths[:, None, :]  # (k, n, d)
-    outer = variance[:, None] * envelope(table.u, growth)  # (k, n)
+    w = 2.0 * table.u - 1.0
+    rate = 0.125 / lengths[:, :, None] ** 2  # (k, d, 1)
+    outer = variance[:, None] * np.exp(growth @ w.T)  # (k, n)
+    vectors = basis.loadings * basis.deviations[:, None]
     squares = vectors**2
     share = squares.sum(axis=1) / max(float(squares.sum()), 1e-300)
     left_out = share @ stacked("left_out", (n,))  # (n,)
     by_nugget = nugget @ squares
+    size = np.repeat([b - a for a, b in table.blocks], [b - a for a, b in table.blocks])
+    counted = np.where(table.derived, 0.0, 1.0 / size)
+    columns = np.broadcast_to(rate, (k, d, n))
     return Model(
-        centre=centre,
-        rest=rest,
+        centre=basis.centre,
+        rest=basis.rest,
         vectors=vectors,
         squares=squares,
-        inputs=np.concatenate([-2.0 * a, np.sum(a * a, axis=2, keepdims=True), np.ones((k, n, 1))], axis=2),
+        projection=(basis.vectors / basis.deviations[:, None]) ** 2,
+        importance=squares @ (counted / counted.sum()),
+        inputs=np.stack([2.0 * columns * w.T, np.log(shares)[:, :, None] - columns * w.T**2, -columns], axis=3),
         lengths=lengths,
+        shares=shares,
         growth=growth,
+        slope=stacked("slope", ()),
         variance=variance,
         nugget=nugget,
         noise_scale=stacked("noise_scale", ()),
+        ordered=ordered.astype(float),
         trend=stacked("trend", (p,)),
         weights=stacked("weights", (n,)) * outer,
         whiten=stacked("whiten", (n + p, n)) * outer[:, None, :],
         trend_whiten=stacked("trend_whiten", (p, p)),
         share=share,
-        noise=fit_noise(table.u, table.se2, table.fidelity) if table.stated.any() else np.zeros((0, len(centre))),
+        noise=fit_noise(table.u, table.se2, table.fidelity) if table.stated.any() else np.zeros((0, len(basis.centre))),
         unstated=np.where(table.stated, 0.0, by_nugget),
         misfit=np.where(table.stated, by_nugget, 0.0),
         fidelity=np.array(np.median(table.fidelity)),

@@ -15,7 +15,7 @@ import numpy as np
 from mlforhpc.core.space import FloatArray
 from mlforhpc.learners._table import Table
 
-MOST = 10
+MOST = 20
 """Components of the shared basis, at most."""
 STANDS_OUT = 10.0
 """Variance of a component over that of its noise if bins were independent; errors of neighbouring bins go together."""

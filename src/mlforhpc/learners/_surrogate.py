@@ -41,9 +41,13 @@ class GaussianProcessSurrogate:
     stated: Calibration
     foreseen: Calibration
     version: str = field(init=False)
+    _places: tuple[tuple[str, tuple[int, ...], int, int], ...] = field(init=False, repr=False)
+    _widths: dict[tuple[str, float, bool], FloatArray] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", content_hash(self._metadata(), self._arrays())[:12])
+        places = tuple((o.name, o.shape, a, b) for o, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True))
+        object.__setattr__(self, "_places", places)
 
     def predict(
         self,
@@ -67,48 +71,71 @@ class GaussianProcessSurrogate:
             raise UsageError(f"Coverage must lie between 0 and 1 (say 0.9), found {coverage}.")
         if of not in ("run", "mean"):
             raise UsageError(f"An interval is of a 'run' or of the 'mean', found '{of}'.")
-        u = self.space.encode(self.space.check(x))  # (n, d)
+        u = self.space.locate(x)  # (n, d)
         noise = None if se is None else self._given(se, len(u))
-        calibration = self.foreseen if of == "run" and se is None else self.stated
-        ends, inside = self._in_chunks(u, calibration.factors(coverage, joint), of == "run", noise)  # (3, n, m), (n,)
-        mean, lower, upper = (
-            {o.name: part[:, a:b].reshape(len(u), *o.shape) for o, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True)}
-            for part in ends
-        )
+        scores = "foreseen" if of == "run" and se is None else "stated"
+        ends, inside = self._in_chunks(u, self._width(scores, coverage, joint), of == "run", noise)  # (3, n, m), (n,)
+        mean, lower, upper = (self._named(part) for part in ends)
         return Prediction(mean=mean, lower=lower, upper=upper, inside=inside, coverage=coverage, of=of, joint=joint)
 
+    def gradient(self, x: FloatArray) -> dict[str, FloatArray]:
+        """See `mlforhpc.core.learner.Surrogate`."""
+        x = self.space.check(x)
+        found = self.model.gradient(self.space.encode(x)) * self.model.scale[:, None] * self.space.slopes(x)[:, None, :]  # (n, m, d)
+        d = len(self.space)
+        return {name: found[:, a:b].reshape(len(x), *shape, d) for name, shape, a, b in self._places}
+
+    def _named(self, columns: FloatArray) -> dict[str, FloatArray]:
+        """Columns (n, m) as one array an output (n, *shape)."""
+        n = len(columns)
+        return {name: columns[:, a:b].reshape(n, *shape) for name, shape, a, b in self._places}
+
+    def _width(self, scores: str, coverage: float, joint: bool) -> FloatArray:
+        """Half-width of each column in deviations, times its scale (m,); calculated once."""
+        found = self._widths.get((scores, coverage, joint))
+        if found is None:
+            factors = (self.foreseen if scores == "foreseen" else self.stated).factors(coverage, joint)
+            found = np.repeat(factors, [b - a for _, _, a, b in self._places]) * self.model.scale
+            self._widths[scores, coverage, joint] = found
+        return found
+
     def _in_chunks(
-        self, u: FloatArray, factors: FloatArray, of_run: bool, given: FloatArray | None
+        self, u: FloatArray, width: FloatArray, of_run: bool, given: FloatArray | None
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Mean, lower and upper end (3, n, m), and inside (n,), a chunk of points at a time."""
-        n, scale = len(u), self.model.scale
-        out = np.empty((3, n, len(scale)))
-        inside = np.empty(n, dtype=bool)
-        width = np.repeat(factors, [b - a for a, b in column_blocks(self.outputs)]) * scale  # (m,)
-        step = max(16, CHUNK_BYTES // (8 * max(self.model.weights.size, 1)))
+        n = len(u)
+        step = max(16, CHUNK_BYTES // (8 * max(self.model.inputs.size // 3, 1)))
+        if n <= step:
+            return self._ends(u, width, of_run, given)
+        ends, inside = np.empty((3, n, len(width))), np.empty(n, dtype=bool)
         for i in range(0, n, step):
             rows = slice(i, i + step)
-            mean, variance, noise, reach = self.model.moments(u[rows])
-            inside[rows] = reach <= self.model.farthest
-            if of_run:
-                variance += noise if given is None else given[rows]
-            half = np.sqrt(variance, out=variance)
-            half *= width
-            middle = np.multiply(mean, scale, out=out[0, rows])
-            np.subtract(middle, half, out=out[1, rows])
-            np.add(middle, half, out=out[2, rows])
-        return out, inside
+            ends[:, rows], inside[rows] = self._ends(u[rows], width, of_run, None if given is None else given[rows])
+        return ends, inside
+
+    def _ends(self, u: FloatArray, width: FloatArray, of_run: bool, given: FloatArray | None) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """The same of one chunk."""
+        mean, variance, noise, reach = self.model.moments(u)
+        if of_run:
+            variance += noise if given is None else given
+        half = np.sqrt(variance, out=variance)
+        half *= width
+        ends = np.empty((3, *mean.shape))
+        middle = np.multiply(mean, self.model.scale, out=ends[0])
+        np.subtract(middle, half, out=ends[1])
+        np.add(middle, half, out=ends[2])
+        return ends, reach <= self.model.farthest
 
     def _given(self, se: Mapping[str, FloatArray], n: int) -> FloatArray:
         """Squared standard errors in scaled units (n, m); an output left out keeps its nugget."""
         columns = []
-        for output, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True):
-            if output.name not in se:
+        for name, shape, a, b in self._places:
+            if name not in se:
                 columns.append(np.tile(self.model.unstated[a:b], (n, 1)))
                 continue
-            stated = np.asarray(se[output.name], dtype=float)
-            if stated.shape != (n, *output.shape):
-                raise UsageError(f"Standard errors of '{output.name}' must have shape {(n, *output.shape)}, found {stated.shape}.")
+            stated = np.asarray(se[name], dtype=float)
+            if stated.shape != (n, *shape):
+                raise UsageError(f"Standard errors of '{name}' must have shape {(n, *shape)}, found {stated.shape}.")
             columns.append((stated.reshape(n, -1) / self.model.scale[a:b]) ** 2)
         return np.hstack(columns)
 

@@ -14,7 +14,7 @@ import numpy as np
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset
 from mlforhpc.core.simulation import Output
-from mlforhpc.core.space import FloatArray
+from mlforhpc.core.space import Choice, FloatArray
 
 TINY = 1e-300
 
@@ -31,6 +31,7 @@ class Table:
         fidelity: (n,).
         scale: what each column was divided by (m,).
         blocks: columns of each output, as (first, behind the last).
+        fixed: lengths of inputs that are named options, so short that two options have nothing in common; NaN for the others (d,).
         derived: which columns follow from the others (m,); a `derived` output where there is any other.
     """
 
@@ -41,6 +42,7 @@ class Table:
     fidelity: FloatArray
     scale: FloatArray
     blocks: tuple[tuple[int, int], ...]
+    fixed: FloatArray
     derived: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
     def rows(self, index: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> Table:
@@ -53,6 +55,7 @@ class Table:
             fidelity=self.fidelity[index],
             scale=self.scale,
             blocks=self.blocks,
+            fixed=self.fixed,
             derived=self.derived,
         )
 
@@ -83,6 +86,7 @@ def tabulate(data: Dataset) -> Table:
         fidelity=np.asarray(kept.fidelity, dtype=float),
         scale=np.concatenate(scales),
         blocks=column_blocks(data.outputs),
+        fixed=np.array([0.02 / len(p.options) if isinstance(p, Choice) else np.nan for p in data.space.parameters.values()]),
         derived=derived & ~derived.all(),
     )
 

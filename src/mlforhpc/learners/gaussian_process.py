@@ -1,4 +1,4 @@
-"""Gaussian process surrogate: Matern-5/2, profiles through principal components, intervals calibrated on refitted folds.
+"""Gaussian process surrogate: interaction kernel, profiles through principal components, intervals calibrated on refitted folds.
 
 The default for few to a few thousand runs. Noise comes from the standard errors that the simulation states, and a
 fitted nugget; what it learns of profiles and fields are the scores of their principal components. Float64, NumPy and
@@ -66,18 +66,17 @@ class GaussianProcess:
         )
 
 
-def create(*, components: int | None = None, linear: bool | None = None, folds: int = 10, starts: int = 1) -> GaussianProcess:
+def create(*, components: int | None = None, folds: int = 10, starts: int = 1) -> GaussianProcess:
     """The learner.
 
     Args:
         components: principal components of the arrays; None takes what stands out of the noise, at most 10.
-        linear: mean functions linear in the inputs, or constant; None chooses by leave-one-out density.
         folds: refitted folds that calibrate the intervals.
         starts: of each hyperparameter search.
     """
     if folds < 2 or starts < 1 or (components is not None and components < 1):
         raise UsageError(f"Wanted folds >= 2, starts >= 1, components >= 1; found {folds}, {starts}, {components}.")
-    return GaussianProcess(options=Options(components=components, linear=linear, starts=starts), folds=folds)
+    return GaussianProcess(options=Options(components=components, starts=starts), folds=folds)
 
 
 def load(path: Path) -> GaussianProcessSurrogate:
@@ -145,8 +144,8 @@ def _describe(model: Model) -> dict[str, str | float]:
     """The fitted model in a few words."""
     return {
         "components": float(len(model.weights)),
-        "mean": "linear" if model.trend.shape[1] > 1 else "constant",
         "lengths": "; ".join(" ".join(f"{value:.3g}" for value in row) for row in model.lengths),
+        "shares": "; ".join(" ".join(f"{value:.2g}" for value in row) for row in model.shares),
         "nugget": " ".join(f"{value:.2g}" for value in model.nugget),
         "noise_scale": " ".join(f"{value:.2g}" for value in model.noise_scale),
         "cut_off": _relative(model.rest.mean()),
