@@ -176,6 +176,22 @@ class Surrogate(Protocol):
 
 
 @runtime_checkable
+class Informative(Protocol):
+    """A surrogate that can say what further runs would teach it, before they are made: its error as k independent parts."""
+
+    def covariance(self, x: FloatArray, x2: FloatArray) -> FloatArray:
+        """Posterior covariance of the parts of the mean's error at x (n, d) and x2 (n2, d), both in physical units: (k, n, n2).
+
+        The sum over parts of the variance at a point is the expected squared error there, relative to the outputs' scales, as in q.
+        """
+        ...
+
+    def run_variance(self, x: FloatArray, *, fidelity: float) -> FloatArray:
+        """Variance of the noise of a run at x (n, d), in each part and the same unit: (k, n)."""
+        ...
+
+
+@runtime_checkable
 class Learner(Protocol):
     """Something to fit; stateless, so that one learner serves many datasets."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray
+from mlforhpc.learners._kernel import correlation
 from mlforhpc.learners._noise import fit_noise, predict_noise
 from mlforhpc.learners._pca import Basis, fit_basis
 from mlforhpc.learners._process import Process, fit_process
@@ -163,6 +164,31 @@ class Model:
             white = np.matmul(self.whiten[:, a:b, :b], cross[:, :b])  # (k, rows, n)
             total += np.vecdot(white, white, axis=1)
         return total
+
+    def covariance(self, u: FloatArray, other: FloatArray) -> FloatArray:
+        """Of the processes' errors at u (n, d) and other (n2, d), times their importance: (k, n, n2)."""
+        (cross, e, left), (cross2, e2, left2) = self._whitened(u), self._whitened(other)
+        prior = np.array([correlation(u, other, lengths, shares) for lengths, shares in zip(self.lengths, self.shares, strict=True)])
+        prior *= self.variance[:, None, None]
+        prior -= np.matmul(cross.transpose(0, 2, 1), cross2)
+        prior *= e[:, :, None]
+        prior *= e2[:, None, :]
+        prior += np.matmul(left.transpose(0, 2, 1), left2)
+        prior *= self.importance[:, None, None]
+        return prior
+
+    def _whitened(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """L^-1 k without e (k, runs, n), e (k, n), and what the runs leave of the mean functions (k, p, n)."""
+        cross, e, basis = self.latent(u)
+        white, runs = np.matmul(self.whiten, cross), cross.shape[1]
+        return white[:, :runs], e, white[:, runs:] * e[:, None] + np.matmul(self.trend_whiten, basis)
+
+    def run_variance(self, u: FloatArray, fidelity: float) -> FloatArray:
+        """Of the noise that a run of this fidelity adds at u (n, d), times the importance: (k, n)."""
+        stated = np.zeros((len(self.nugget), len(u)))
+        if len(self.noise):
+            stated = self.projection @ (predict_noise(u, self.noise) / fidelity).T
+        return np.asarray((self.noise_scale[:, None] * stated + self.nugget[:, None]) * self.importance[:, None])
 
     def gradient(self, u: FloatArray) -> FloatArray:
         """Derivative of the mean by each input at u (n, d), in scaled units: (n, m, d)."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlforhpc.core.space import FloatArray
-from mlforhpc.learners._table import Table
+from mlforhpc.learners._table import TINY, Table
 
 MOST = 20
 """Components of the shared basis, at most."""
 STANDS_OUT = 10.0
 """Variance of a component over that of its noise if bins were independent; errors of neighbouring bins go together."""
+ROUNDING = 4.0 * np.finfo(float).eps
+"""What moves less, relative to its size, does not move."""
 KEPT = 1.0 - 1e-6
 """Share of the variance after which nothing more is kept."""
 
@@ -45,21 +47,23 @@ class Basis:
 
 def fit_basis(table: Table, components: int | None) -> Basis:
     """The basis of a table: `components` of the arrays, or as many as stand out of their noise."""
-    centre = table.y.mean(axis=0)
+    low, high = table.y.min(axis=0), table.y.max(axis=0)
+    varies = low < high
+    centre = np.where(varies, table.y.mean(axis=0), low)
     residual = table.y - centre  # (n, m)
     size = np.array([b - a for a, b in table.blocks])
     arrays = np.repeat(size > 1, size) & ~table.derived  # (m,)
     vectors = [np.eye(1, len(centre), a) for a, b in table.blocks if b - a == 1 and not table.derived[a]]
     if arrays.any():
-        shared = np.zeros((min(residual.shape), len(centre)))
         found = principal(residual[:, arrays], table.se2[:, arrays], components)  # (k, arrays)
         shared = np.zeros((len(found), len(centre)))
-        shared[:, arrays] = found
+        shared[:, arrays] = np.where(varies[arrays], found, 0.0)
         vectors.append(shared)
     basis = np.vstack(vectors)
     scores = residual @ basis.T
     deviations = np.sqrt(np.sum(scores**2, axis=0) / (len(residual) - 1))
-    moves = deviations > 1e-13 * np.sqrt(np.mean(table.y**2) + 1e-300)
+    digits = ROUNDING * np.maximum(np.abs(low), np.abs(high))  # (m,)
+    moves = deviations > np.sqrt(basis**2 @ digits**2) + TINY
     basis, scores = basis[moves], scores[:, moves]
     loadings = basis.copy()
     if table.derived.any():

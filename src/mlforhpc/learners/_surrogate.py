@@ -85,6 +85,14 @@ class GaussianProcessSurrogate:
         d = len(self.space)
         return {name: found[:, a:b].reshape(len(x), *shape, d) for name, shape, a, b in self._places}
 
+    def covariance(self, x: FloatArray, x2: FloatArray) -> FloatArray:
+        """See `mlforhpc.core.learner.Informative`; a part is a principal component."""
+        return self.model.covariance(self.space.locate(x), self.space.locate(x2))
+
+    def run_variance(self, x: FloatArray, *, fidelity: float) -> FloatArray:
+        """See `mlforhpc.core.learner.Informative`."""
+        return self.model.run_variance(self.space.locate(x), fidelity)
+
     def _named(self, columns: FloatArray) -> dict[str, FloatArray]:
         """Columns (n, m) as one array an output (n, *shape)."""
         n = len(columns)

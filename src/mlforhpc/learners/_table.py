@@ -1,6 +1,7 @@
 """A dataset as plain arrays, which is what travels to the tasks: inputs in the unit cube, outputs side by side.
 
-Columns are the outputs' elements in order (m of them), each output divided by one number, its scale over all runs.
+Columns are the outputs' elements in order (m of them), each output divided by one number, its scale over all runs; a column that
+never varies is left as it is, so that its value comes back to the last digit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from mlforhpc.core.learner import Dataset
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import Choice, FloatArray
 
-TINY = 1e-300
+TINY = 1e-150
+"""Below this an output is zero: its square is, as a double."""
+APART = 0.1
+"""Length of named options over their distance in the cube: exp(-50) is nothing beside 1 - r, and -50 is no large number to cancel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +76,12 @@ def tabulate(data: Dataset) -> Table:
     derived = np.repeat([o.derived for o in data.outputs], [math.prod(o.shape) for o in data.outputs])
     for output in data.outputs:
         y = np.asarray(kept.y[output.name], dtype=float).reshape(len(kept), -1)  # (n, size)
-        scale = typical_scale(output, y)
+        scale = np.where(y.min(axis=0) < y.max(axis=0), typical_scale(output, y), 1.0)  # (size,)
         se = kept.y_se.get(output.name)
         values.append(y / scale)
         errors.append(np.zeros_like(y) if se is None else (np.nan_to_num(se.reshape(y.shape)) / scale) ** 2)
         stated.append(np.full(y.shape[1], se is not None))
-        scales.append(np.full(y.shape[1], scale))
+        scales.append(scale)
     return Table(
         u=data.space.encode(kept.x),
         y=np.hstack(values),
@@ -86,7 +90,7 @@ def tabulate(data: Dataset) -> Table:
         fidelity=np.asarray(kept.fidelity, dtype=float),
         scale=np.concatenate(scales),
         blocks=column_blocks(data.outputs),
-        fixed=np.array([0.02 / len(p.options) if isinstance(p, Choice) else np.nan for p in data.space.parameters.values()]),
+        fixed=np.array([APART / len(p.options) if isinstance(p, Choice) else np.nan for p in data.space.parameters.values()]),
         derived=derived & ~derived.all(),
     )
 
@@ -100,7 +104,8 @@ def column_blocks(outputs: tuple[Output, ...]) -> tuple[tuple[int, int], ...]:
 def typical_scale(output: Output, y: FloatArray) -> float:
     """One number for an output's size over all runs, from what its errors are relative to."""
     if isinstance(output.scale, str):
-        found = abs(float(np.mean(y))) if output.scale == "mean" else float(np.sqrt(np.mean(y**2)))
+        most = max(float(np.abs(y).max()), TINY)
+        found = abs(float(np.mean(y))) if output.scale == "mean" else most * float(np.sqrt(np.mean((y / most) ** 2)))
     else:
         found = float(output.scale)
     found = max(found, output.scale_floor)

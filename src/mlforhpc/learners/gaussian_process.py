@@ -43,7 +43,7 @@ class GaussianProcess:
     def fit(self, data: Dataset, *, seed: int, broker: Broker | None = None) -> GaussianProcessSurrogate:
         table = tabulate(data)
         n = len(table.u)
-        parts = folds_of(n, self.folds, seed) if n >= FEWEST_TO_FOLD else []
+        parts = folds_of(n, self.folds, seed) if self.folds and n >= FEWEST_TO_FOLD else []
         fold_seeds = [derive(seed, "fold", i) for i in range(len(parts))]
         if broker is None:
             model = fit_whole(table, self.options, seed)
@@ -71,11 +71,11 @@ def create(*, components: int | None = None, folds: int = 10, starts: int = 1) -
 
     Args:
         components: principal components of the arrays; None takes what stands out of the noise, at most 10.
-        folds: refitted folds that calibrate the intervals.
+        folds: refitted folds that calibrate the intervals; 0 for none, which is for those who ask only what to simulate next.
         starts: of each hyperparameter search.
     """
-    if folds < 2 or starts < 1 or (components is not None and components < 1):
-        raise UsageError(f"Wanted folds >= 2, starts >= 1, components >= 1; found {folds}, {starts}, {components}.")
+    if (folds < 2 and folds != 0) or starts < 1 or (components is not None and components < 1):
+        raise UsageError(f"Wanted folds >= 2 or 0, starts >= 1, components >= 1; found {folds}, {starts}, {components}.")
     return GaussianProcess(options=Options(components=components, starts=starts), folds=folds)
 
 
@@ -119,7 +119,7 @@ def _check(table: Table, parts: list[NDArray[np.intp]], left_out: list[Moments])
     n = len(table.u)
     if not parts:
         student = uncalibrated(len(table.blocks), n)
-        return Check(student, student, {"calibration": f"none: Student, fewer than {FEWEST_TO_FOLD} runs"})
+        return Check(student, student, {"calibration": "none: Student's distribution"})
     error, variance, noise = np.empty_like(table.y), np.empty_like(table.y), np.empty_like(table.y)
     for part, moments in zip(parts, left_out, strict=True):
         error[part], variance[part], noise[part] = table.y[part] - moments.mean, moments.variance, moments.noise

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlforhpc.core.errors import UsageError
+from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Real, Space
 from mlforhpc.core.strategy import Observation, Proposal
 
@@ -51,8 +52,17 @@ class Sobol:
         return f"All {len(self.x)} points of the design came back." if len(self._told) == len(self.x) else None
 
 
-def create(space: Space, *, seed: int, runs: int, batch: int | None = None, fidelity: float = 1.0, reach: float = 0.0) -> Sobol:
-    """A design of `runs` points; with `batch`, the next so many are proposed when all before them came back."""
+def create(
+    space: Space,
+    *,
+    seed: int,
+    runs: int,
+    outputs: tuple[Output, ...] = (),
+    batch: int | None = None,
+    fidelity: float = 1.0,
+    reach: float = 0.0,
+) -> Sobol:
+    """A design of `runs` points, whatever the outputs; with `batch`, the next so many are proposed when all before them came back."""
     if not 0.0 <= reach < 1.0:
         raise UsageError(f"reach is a share of each parameter's range in [0, 1), found {reach}.")
     if runs < 1 or (batch is not None and batch < 1) or not 0.0 < fidelity <= 1.0:

@@ -1,0 +1,167 @@
+"""The fitted network ensemble as a Surrogate: answers in physical units, in chunks that stay in the cache; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.learner import Prediction
+from mlforhpc.core.simulation import Output
+from mlforhpc.core.space import FloatArray, Space
+from mlforhpc.learners._calibration import Calibration
+from mlforhpc.learners._network_model import Model
+from mlforhpc.learners._saved import SCHEMA_VERSION, content_hash, output_from_json, output_to_json, space_from_json, space_to_json, write
+from mlforhpc.learners._table import column_blocks
+
+if TYPE_CHECKING:
+    from mlforhpc.learners._onnx import Graph, RunMoments
+
+NAME = "network"
+CHUNK_BYTES = 800_000
+"""What the units of one chunk may take: about a core's L2 cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NetworkSurrogate:
+    """See `mlforhpc.core.learner.Surrogate`; made by the learner or by `load`.
+
+    A point is `inside` if it is no farther from its nearest training run than the most isolated training run is from its own:
+    Euclidean in the unit cube, an option of a choice far from every other.
+
+    Attributes:
+        model: the fit to all runs.
+        stated: scores of the runs left out, with their own standard errors: for the mean, and for runs that state theirs.
+        foreseen: scores with the standard errors that the model foresees: for a run that was not made.
+    """
+
+    space: Space
+    outputs: tuple[Output, ...]
+    card: Mapping[str, str | float]
+    model: Model
+    stated: Calibration
+    foreseen: Calibration
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", content_hash(self._metadata(), self._arrays())[:12])
+
+    def predict(
+        self,
+        x: FloatArray,
+        *,
+        coverage: float = 0.9,
+        of: Literal["run", "mean"] = "run",
+        joint: bool = False,
+        se: Mapping[str, FloatArray] | None = None,
+    ) -> Prediction:
+        """Mean and interval; a run is one of the training runs' median fidelity, its standard error foreseen.
+
+        Where the training runs state no standard errors, noise and misfit cannot be told apart: the interval of the mean is then
+        that of a run. An output that `se` leaves out keeps the foreseen error.
+        """
+        if of not in ("run", "mean"):
+            raise UsageError(f"An interval is of a 'run' or of the 'mean', found '{of}'.")
+        calibration = self.foreseen if of == "run" and se is None else self.stated
+        width = self.half_widths(calibration, coverage, joint)
+        u = self.space.locate(x)  # (n, d)
+        given = None if se is None else self._given(se, u)
+        ends, inside = np.empty((3, len(u), len(width))), np.empty(len(u), dtype=bool)
+        for rows in self._chunks(len(u), 1):
+            moments = self.model.moments(u[rows])
+            variance = moments.variance
+            if of == "run":
+                variance += moments.noise if given is None else given[rows]
+            half = np.sqrt(variance, out=variance)
+            half *= width
+            middle = np.multiply(moments.mean, self.model.scale, out=ends[0, rows])
+            np.subtract(middle, half, out=ends[1, rows])
+            np.add(middle, half, out=ends[2, rows])
+            inside[rows] = moments.distance2 <= self.model.farthest
+        mean, lower, upper = (self._named(part) for part in ends)
+        return Prediction(mean=mean, lower=lower, upper=upper, inside=inside, coverage=coverage, of=of, joint=joint)
+
+    def half_widths(self, calibration: Calibration, coverage: float, joint: bool) -> FloatArray:
+        """Of each column, in its unit, for a variance of 1: (m,)."""
+        if not 0.0 < coverage < 1.0:
+            raise UsageError(f"Coverage must lie between 0 and 1 (say 0.9), found {coverage}.")
+        return np.repeat(calibration.factors(coverage, joint), [b - a for a, b in column_blocks(self.outputs)]) * self.model.scale
+
+    def gradient(self, x: FloatArray) -> dict[str, FloatArray]:
+        """See `mlforhpc.core.learner.Surrogate`."""
+        x = self.space.check(x)
+        u, out = self.space.encode(x), np.empty((len(x), len(self.model.scale), len(self.space)))
+        for rows in self._chunks(len(u), len(self.space)):
+            out[rows] = self.model.gradient(u[rows])
+        out *= self.model.scale[:, None]
+        out *= self.space.slopes(x)[:, None, :]
+        blocks = zip(self.outputs, column_blocks(self.outputs), strict=True)
+        return {o.name: out[:, a:b].reshape(len(x), *o.shape, len(self.space)) for o, (a, b) in blocks}
+
+    def onnx_graph(self, graph: Graph, u: str) -> RunMoments:
+        """Adds what `predict` calculates from the unit cube `u` (n, d) to a graph; see `mlforhpc.learners._onnx`."""
+        from mlforhpc.learners._network_onnx import add_model
+
+        return add_model(graph, self.model, u)
+
+    def save(self, path: Path) -> None:
+        write(path, self._metadata(), self._arrays())
+
+    def _chunks(self, n: int, directions: int) -> list[slice]:
+        widest = max((layer.shape[0] * layer.shape[2] for layer in self.model.layers), default=1)
+        step = max(16, CHUNK_BYTES // (8 * directions * max(widest, len(self.model.runs), 1)))
+        return [slice(i, i + step) for i in range(0, n, step)]
+
+    def _named(self, columns: FloatArray) -> dict[str, FloatArray]:
+        """Columns (n, m) as one array an output (n, *shape)."""
+        blocks = zip(self.outputs, column_blocks(self.outputs), strict=True)
+        return {o.name: columns[:, a:b].reshape(len(columns), *o.shape) for o, (a, b) in blocks}
+
+    def _given(self, se: Mapping[str, FloatArray], u: FloatArray) -> FloatArray:
+        """Squared standard errors in scaled units (n, m)."""
+        n, scale = len(u), self.model.scale
+        given = np.array(np.broadcast_to(self.model.run_noise(u), (n, len(scale))))
+        for output, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True):
+            if output.name not in se:
+                continue
+            stated = np.asarray(se[output.name], dtype=float)
+            if stated.shape != (n, *output.shape):
+                raise UsageError(f"Standard errors of '{output.name}' must have shape {(n, *output.shape)}, found {stated.shape}.")
+            given[:, a:b] = (stated.reshape(n, -1) / scale[a:b]) ** 2
+        return given
+
+    def _metadata(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "learner": NAME,
+            "space": space_to_json(self.space),
+            "outputs": [output_to_json(o) for o in self.outputs],
+            "card": dict(self.card),
+        }
+
+    def _arrays(self) -> dict[str, FloatArray]:
+        return {
+            **self.model.arrays(),
+            "stated_pointwise": self.stated.pointwise,
+            "stated_joint": self.stated.joint,
+            "foreseen_pointwise": self.foreseen.pointwise,
+            "foreseen_joint": self.foreseen.joint,
+        }
+
+
+def from_saved(metadata: dict[str, Any], arrays: dict[str, FloatArray]) -> NetworkSurrogate:
+    """The surrogate that `_metadata` and `_arrays` describe."""
+    stated = Calibration(pointwise=arrays.pop("stated_pointwise"), joint=arrays.pop("stated_joint"))
+    foreseen = Calibration(pointwise=arrays.pop("foreseen_pointwise"), joint=arrays.pop("foreseen_joint"))
+    return NetworkSurrogate(
+        space=space_from_json(metadata["space"]),
+        outputs=tuple(output_from_json(row) for row in metadata["outputs"]),
+        card=metadata["card"],
+        model=Model.from_arrays(arrays),
+        stated=stated,
+        foreseen=foreseen,
+    )
