@@ -8,7 +8,6 @@ A run that was killed goes on where it stopped: finished simulations come from t
 
 from __future__ import annotations
 
-import inspect
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -33,19 +32,18 @@ from mlforhpc.core.simulation import Simulation
 from mlforhpc.learners._loading import load
 from mlforhpc.metrics.system import system_figures
 from mlforhpc.scenarios.checked import Checked, held_out, left_out
+from mlforhpc.scenarios.course import Course
 from mlforhpc.scenarios.learned_result import Made, result
 from mlforhpc.scenarios.referee import time_lookups
 from mlforhpc.scenarios.replay import Replayed, replay
-from mlforhpc.scenarios.surrogate import Learned, surrogate
+from mlforhpc.scenarios.surrogate import surrogate
 from mlforhpc.store import FolderStore
 from mlforhpc.store.importing import Recorded, Runs, import_runs
 
 SIMULATION, TABLE = "own-simulation", "own-table"
 SURROGATE = "artifacts/surrogate.safetensors"
 ONNX = "artifacts/surrogate.onnx"
-DEFAULT_LEARNER = "gaussian_process"
-_ACCEPTED = frozenset(inspect.signature(surrogate).parameters)
-"""What the scenario takes; a tolerance alone is no budget for one that does not take it."""
+DEFAULT_LEARNER = "auto"
 
 Watch: TypeAlias = Callable[[Campaign], None]
 
@@ -58,7 +56,7 @@ class Options:
     tolerance: float | None = None
     learner: str | None = None
     strategy: str | None = None
-    fidelity: float | None = None
+    fidelity: float | tuple[float, float] | None = None
     validation_runs: int | None = None
     limit_s: float | None = None
     seed: int = 0
@@ -87,8 +85,9 @@ class Job:
 
     def __post_init__(self) -> None:
         o = self.options
-        if not isinstance(self.subject, Runs) and o.budget is None and (o.tolerance is None or "tolerance" not in _ACCEPTED):
-            raise UsageError("How much may be simulated was not said: give --budget 60 (runs) or --budget '10 core-min' (slot time).")
+        if not isinstance(self.subject, Runs) and o.budget is None and o.tolerance is None:
+            budget = "--budget 60 (runs) or --budget '10 core-min' (slot time)"
+            raise UsageError(f"How much may be simulated was not said: give {budget}, or --tolerance 0.03 (relative error to reach).")
 
     @property
     def simulation(self) -> Simulation:
@@ -122,13 +121,13 @@ def run(job: Job, *, root: Path, watch: Watch = lambda campaign: None) -> tuple[
     name = re.sub(r"[^\w.-]+", "-", f"surrogate-{job.simulation.name}")
     size = cast(SizeName, re.sub(r"[^\w.-]+", "-", job.size.strip()))
     request = runs.Request(benchmark=name, size=size, seed=job.options.seed, engine=job.engine, slots=job.slots, command=job.command)
-    folder = runs._new_folder(root, request)
+    folder = runs.new_folder(root, request)
     try:
         with Campaign(folder, engine=job.engine, slots=job.slots) as campaign:
-            manifest = replace(runs._manifest(request, work, folder, campaign), size=job.size, configuration=job.configuration)
-            runs._write(folder / "manifest.json", document.encode(manifest))
+            manifest = replace(runs.new_manifest(request, work, folder, campaign), size=job.size, configuration=job.configuration)
+            runs.write_whole(folder / "manifest.json", document.encode(manifest))
             watch(campaign)
-            return folder, runs._conduct(campaign, work, manifest)
+            return folder, runs.conduct(campaign, work, manifest)
     except UsageError:
         events = folder / "events.jsonl"
         if not events.exists() or not any(isinstance(e, trace.Submitted) for e in trace.read(events)):
@@ -158,7 +157,7 @@ def resume(job: Job, folder: Path, *, watch: Watch = lambda campaign: None) -> t
         return folder, document.decode((folder / "result.json").read_bytes(), document.ResultDocument).result
     with Campaign(folder, engine=manifest.engine, slots=manifest.slots) as campaign:
         watch(campaign)
-        return folder, runs._conduct(campaign, cast(Benchmark, _Work(job)), manifest)
+        return folder, runs.conduct(campaign, cast(Benchmark, _Work(job)), manifest)
 
 
 def manifest_of(folder: Path) -> Manifest:
@@ -189,7 +188,7 @@ def replayed(folder: Path) -> Iterator[Replayed]:
 
 
 class _Work:
-    """A job as what `run._conduct` takes for a benchmark."""
+    """A job as what `run.conduct` takes for a benchmark."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -199,7 +198,7 @@ class _Work:
     def run(self, broker: Broker, *, referee: Broker, folder: Path, size: str, seed: int) -> Result:
         """Learn, check, keep the artifacts."""
         job = self.job
-        learned = _of_table(broker, job.subject, job.options) if isinstance(job.subject, Runs) else _of_simulation(broker, job, folder)
+        learned = _of_table(broker, job.subject, job.options) if isinstance(job.subject, Runs) else _of_simulation(broker, job)
         fitted, held = learned.surrogate, learned.held
         if held is not None and held.ok.any():
             checked: Checked | None = held_out(fitted, held)
@@ -217,6 +216,7 @@ class _Work:
             checked=checked,
             spent_s=system_figures(trace.read(folder / "events.jsonl")).slot_s,
             lookups=lookups,
+            course=learned.course,
             notes=job.subject.notes if isinstance(job.subject, Runs) else (),
             files=files,
         )
@@ -234,24 +234,14 @@ class _Learned:
     data: Dataset
     records: tuple[Record, ...]
     held: Dataset | None
+    course: Course | None = None
 
 
-def _of_simulation(broker: Broker, job: Job, folder: Path) -> _Learned:
-    """The scenario; the trace says which runs it held out."""
-    simulation = job.simulation
-    learned = _scenario(broker, simulation, job.options)
-    held = None
-    if learned.validation is not None:
-        events = [e for e in trace.read(folder / "events.jsonl") if isinstance(e, trace.Quality) and e.keys]
-        keys = next((e.keys for e in reversed(events) if not {*e.keys} & {*learned.data.keys}), [])
-        held = Dataset.of_records(simulation, [record for key in keys if (record := broker.store.get(key)) is not None])
-    return _Learned(surrogate=learned.surrogate, data=learned.data, records=tuple(learned.records), held=held)
-
-
-def _scenario(broker: Broker, simulation: Simulation, options: Options) -> Learned:
+def _of_simulation(broker: Broker, job: Job) -> _Learned:
     """The scenario with what was said; what was not keeps its default there."""
-    said = {name: value for name, value in asdict(options).items() if value is not None and name in _ACCEPTED}
-    return surrogate(broker, simulation, **said)
+    learned = surrogate(broker, job.simulation, **{name: value for name, value in asdict(job.options).items() if value is not None})
+    held = learned.validation.held if learned.validation is not None else None
+    return _Learned(surrogate=learned.surrogate, data=learned.data, records=tuple(learned.records), held=held, course=learned.course)
 
 
 def _of_table(broker: Broker, table: Runs, options: Options) -> _Learned:

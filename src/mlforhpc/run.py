@@ -65,12 +65,12 @@ def run(request: Request, *, root: Path, watch: Callable[[Campaign], None] = lam
         watch: called once with the open campaign, to subscribe to its trace.
     """
     benchmark = load_benchmark(request.benchmark, request.size)
-    folder = _new_folder(root, request)
+    folder = new_folder(root, request)
     with Campaign(folder, engine=request.engine, slots=request.slots) as campaign:
-        manifest = _manifest(request, benchmark, folder, campaign)
-        _write(folder / "manifest.json", document.encode(manifest))
+        manifest = new_manifest(request, benchmark, folder, campaign)
+        write_whole(folder / "manifest.json", document.encode(manifest))
         watch(campaign)
-        return folder, _conduct(campaign, benchmark, manifest)
+        return folder, conduct(campaign, benchmark, manifest)
 
 
 def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign: None) -> tuple[Path, Result]:
@@ -93,7 +93,7 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
         )
     with Campaign(folder, engine=manifest.engine, slots=manifest.slots) as campaign:
         watch(campaign)
-        return folder, _conduct(campaign, benchmark, manifest)
+        return folder, conduct(campaign, benchmark, manifest)
 
 
 class _LogFile(logging.FileHandler):
@@ -103,7 +103,8 @@ class _LogFile(logging.FileHandler):
         pass
 
 
-def _conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Result:
+def conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Result:
+    """Run a benchmark, or what looks like one, in the campaign's folder: log, system figures, `result.json`."""
     (campaign.folder / "artifacts").mkdir(exist_ok=True)
     handler = _LogFile(campaign.folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -117,7 +118,7 @@ def _conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Re
         result = replace(result, performance={**result.performance, **_system_performance(campaign.folder)})
         ended = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
         done = document.ResultDocument(run_id=manifest.run_id, result=result, ended=ended)
-        _write(campaign.folder / "result.json", document.encode(done))
+        write_whole(campaign.folder / "result.json", document.encode(done))
         log.info("%s: %s", result.verdict.status, result.verdict.reason)
         return result
     except BaseException as error:
@@ -154,7 +155,8 @@ def _system_performance(folder: Path) -> dict[str, float | None]:
     return figures
 
 
-def _new_folder(root: Path, request: Request) -> Path:
+def new_folder(root: Path, request: Request) -> Path:
+    """A folder of its own for a run, named by time, benchmark, size and seed."""
     stamp = datetime.now(UTC).astimezone().strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{request.benchmark}-{request.size}-seed{request.seed}"
     for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
@@ -169,7 +171,8 @@ def _new_folder(root: Path, request: Request) -> Path:
     raise UsageError(f"'{root}' already holds a thousand runs of this second; choose another folder with --into.")
 
 
-def _manifest(request: Request, benchmark: Benchmark, folder: Path, campaign: Campaign) -> Manifest:
+def new_manifest(request: Request, benchmark: Benchmark, folder: Path, campaign: Campaign) -> Manifest:
+    """What runs, on which machine, with which packages."""
     machine = machine_facts()
     return Manifest(
         run_id=folder.name,
@@ -215,7 +218,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write, sync, then rename: a reader sees the whole file or none."""
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:

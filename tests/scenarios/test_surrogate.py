@@ -174,3 +174,88 @@ def test_describing_no_failure_and_comparing_with_nothing(campaign):
     learned = surrogate(campaign.broker, make(wave), budget=8, seed=0)
     assert describe_failures(learned.data, learned.records) == []
     assert math.isnan(compare(learned.surrogate, learned.data.rows(np.array([], dtype=int))).error)
+
+
+def test_a_tolerance_is_reached_and_foreseen(campaign):
+    """It stops by itself with a true error below the tolerance; what was foreseen, seen and decided is in the trace."""
+    learned = surrogate(campaign.broker, make(wave), tolerance=0.003, seed=0)
+    points = learned.data.space.decode(np.random.default_rng(9).random((500, 2)))
+    mean = learned.surrogate.predict(points).mean["y"]
+    assert np.sqrt(np.mean((mean - np.array([wave(*p) for p in points])) ** 2)) <= 0.003
+    assert learned.course.looks[-1].upper <= 0.003 and learned.course.looks[-1].runs == len(learned.data) < 60
+    assert learned.course.stopped.startswith(f"tolerance 0.003 reached, {len(learned.data)} runs")
+    log = decisions(campaign.folder)
+    assert [d["runs"] for name, d in log if name == "look"] == [one.runs for one in learned.course.looks]
+    assert ("stop", {"reason": learned.course.stopped}) in log
+
+
+def test_a_budget_ends_what_a_tolerance_does_not(campaign):
+    """With noise far above the tolerance it ends with the budget, and a forecast was made on the way."""
+    learned = surrogate(campaign.broker, make(noisy), tolerance=1e-4, budget=30, seed=0)
+    assert len(learned.data) == 30
+    assert "30" in learned.course.stopped and learned.course.forecast is not None
+    (foreseen,) = [d for name, d in decisions(campaign.folder) if name == "forecast"]
+    assert foreseen["at"] == learned.course.forecast.at and "0.0001" in foreseen["sentence"]
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_bad_tolerance_is_refused(campaign, tolerance):
+    """Before anything runs; so is asking for nothing at all."""
+    with pytest.raises(UsageError, match="tolerance"):
+        surrogate(campaign.broker, make(wave), tolerance=tolerance)
+    with pytest.raises(UsageError, match="budget, or a tolerance"):
+        surrogate(campaign.broker, make(wave))
+    assert not list(campaign.broker.store.scan())
+
+
+def costly(a: float, b: float, seed: int, fidelity: float) -> Outputs:
+    """A wavy function whose noise falls with the fidelity, 50 ms at fidelity 1."""
+    import time
+
+    time.sleep(0.05 * fidelity)
+    se = 1e-3 / math.sqrt(fidelity)
+    value = math.sin(8 * a) * math.cos(7 * b) + se * np.random.default_rng(seed).standard_normal()
+    return Outputs(values={"y": np.array(value)}, standard_errors={"y": np.array(se)})
+
+
+def test_a_fidelity_is_chosen_from_pilots(campaign):
+    """Pilots at both ends in turn, then one fidelity for the rest of the budget; the comparison is in the trace."""
+    learned = surrogate(campaign.broker, make(costly, "costly"), budget="1 core-s", fidelity=(0.1, 1.0), seed=0)
+    pilots, rest = learned.data.fidelity[:8], learned.data.fidelity[8:]
+    assert sorted(set(pilots)) == [0.1, 1.0] and len(set(rest)) == 1
+    (chosen,) = [d for name, d in decisions(campaign.folder) if name == "fidelity"]
+    assert chosen["chosen"] == rest[0] and len(chosen["splits"]) >= 5
+    assert chosen["error"] == min(error for _, _, error in chosen["splits"])
+
+
+def test_a_range_of_fidelities_needs_slot_time(campaign):
+    """A number of runs says nothing of what longer runs cost."""
+    with pytest.raises(UsageError, match="budget of slot time"):
+        surrogate(campaign.broker, make(noisy), budget=20, fidelity=(0.1, 1.0))
+
+
+def test_active_learning_runs_in_tasks_and_replays(tmp_path):
+    """What the strategy calculates are tasks of kind `decide`; each of its asks comes out again from the trace."""
+    with Campaign(tmp_path / "c", engine="processes", slots=2) as campaign:
+        surrogate(campaign.broker, load("simulations", "branin").create(), budget=24, strategy="variance", seed=2)
+        store, log = campaign.broker.store, decisions(tmp_path / "c")
+        same = list(replay(iter(log), store, lambda name: load("simulations", name).create()))
+    assert all(r.same for r in same) and [r.decision for r in same].count("ask") >= 3
+    kinds = [e.kind for e in trace.read(tmp_path / "c" / "events.jsonl") if isinstance(e, trace.Submitted)]
+    assert kinds.count("decide") >= 4
+
+
+def test_active_learning_against_the_clock_replays(tmp_path):
+    """With a budget of slot time runs are asked for one by one while others go on; the trace tells enough to ask again."""
+    with Campaign(tmp_path / "c", engine="processes", slots=2) as campaign:
+        learned = surrogate(campaign.broker, make(slow, "slow"), budget="0.5 core-s", strategy="variance", seed=2)
+        store, log = campaign.broker.store, decisions(tmp_path / "c")
+        same = list(replay(iter(log), store, lambda name: make(slow, "slow")))
+    assert all(r.same for r in same) and len(learned.data) >= 10
+
+
+def test_where_runs_fail_is_learned(campaign):
+    """The probability of failure is high where runs failed, and low where none did."""
+    learned = surrogate(campaign.broker, make(half_broken, "half"), budget=32, seed=0)
+    p = learned.failure().probability(np.array([[0.9, 0.0], [0.1, 0.0]]))
+    assert p[0] > 0.8 and p[1] < 0.2

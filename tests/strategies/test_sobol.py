@@ -99,7 +99,7 @@ def test_an_answer_to_no_question_is_refused():
 def test_a_design_that_reaches_over_the_edge_puts_that_share_on_it():
     """reach 1/8 in one dimension: the sequence fills [-1/8, 9/8], so a tenth lies on each edge, and integers keep their shares."""
     space = Space(a=Real(0, 1), z=Integer(1, 4))
-    x = sobol.create(space, seed=3, runs=1280, reach=0.125).x
+    x = sobol.design(space, seed=3, runs=1280, reach=0.125)
     assert abs((x[:, 0] == 0).mean() - 0.1) < 0.01 and abs((x[:, 0] == 1).mean() - 0.1) < 0.01
     assert all(abs((x[:, 1] == k).mean() - 0.25) < 0.01 for k in (1, 2, 3, 4))
     with pytest.raises(UsageError, match="reach"):

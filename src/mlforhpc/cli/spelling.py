@@ -88,3 +88,16 @@ def _output(text: str) -> Output:
     if not 0 < number < float("inf"):
         raise UsageError(f"Output '{text}': a scale is rms, mean or a number above 0, found '{scale}'.")
     return Output(name=match[1], shape=shape, unit=unit, scale=number)
+
+
+def fidelity(text: str) -> float | tuple[float, float]:
+    """A fidelity "0.02", or the range to choose it from, "0.005:0.05"."""
+    try:
+        numbers = [float(part) for part in str(text).split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) == 2:
+        return numbers[0], numbers[1]
+    raise UsageError(f"--fidelity is a number such as 0.02, or a range such as 0.005:0.05, found '{text}'.")

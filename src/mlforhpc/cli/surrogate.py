@@ -38,10 +38,12 @@ _HOW = ("tolerance", "learner", "validation_runs")
 @click.option("--parameters", metavar="NAME,...", help="Table: columns that are parameters. Default: all that are nothing else.")
 @click.option("--simulation", "simulation_name", metavar="NAME", help="Table: what was run. Default: the file's name.")
 @click.option("--budget", metavar="RUNS|TIME", help="Training runs (60), or slot time for them ('10 core-min').")
-@click.option("--tolerance", type=click.FloatRange(0, min_open=True), help="Relative error that the verdict is given against.")
+@click.option(
+    "--tolerance", type=click.FloatRange(0, min_open=True), help="Relative error to reach: simulate until it is, and judge by it."
+)
 @click.option("--learner", help="Default: the scenario's.")
 @click.option("--strategy", help="Chooses the points. Default: the scenario's.")
-@click.option("--fidelity", type=click.FloatRange(0, 1, min_open=True), help="Of the training runs. Default: 1.")
+@click.option("--fidelity", metavar="F|LOW:HIGH", help="Of the training runs, in (0, 1], or the range to choose it from. Default: 1.")
 @click.option("--validation-runs", type=click.IntRange(0), help="Held-out runs, besides the budget; of a table, runs set aside.")
 @click.option("--limit-s", type=click.FloatRange(0, min_open=True), help="Time limit of one run; one over it is killed and kept as such.")
 @SEED
@@ -65,7 +67,7 @@ def surrogate(into: Path, resume: Path | None, as_json: bool, **options: Any) ->
 
     \b
     mlforhpc surrogate beam.py:beam --budget 60 --validation-runs 20
-    mlforhpc surrogate solver.toml --budget '10 core-min'
+    mlforhpc surrogate solver.toml --budget '10 core-min' --tolerance 0.03
     mlforhpc surrogate --table runs.csv --outputs drag,lift
     """
     if resume is not None:
@@ -100,7 +102,8 @@ def _job(options: Mapping[str, Any], *, command: str) -> Job:
     if foreign:
         what = "a simulation, and a table has its runs already" if table else "a table"
         raise UsageError(f"{_spelt(foreign)} is for {what}; leave it out.")
-    how = {name: options[name] for name in (*_HOW, "strategy", "fidelity", "limit_s", "seed")}
+    how = {name: options[name] for name in (*_HOW, "strategy", "limit_s", "seed")}
+    how["fidelity"] = spelling.fidelity(options["fidelity"]) if options["fidelity"] is not None else None
     return learn.Job(
         subject=_runs(options) if table else _simulation(options),
         options=learn.Options(budget=int(budget) if budget is not None and budget.strip().isdigit() else budget, **how),

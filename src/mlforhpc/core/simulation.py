@@ -108,6 +108,15 @@ class Simulation(Protocol):
         ...
 
 
+@runtime_checkable
+class Priced(Protocol):
+    """A simulation that knows beforehand how dear its runs are, so that a strategy can weigh what a run teaches against it."""
+
+    def relative_cost(self, x: Mapping[str, Value]) -> float:
+        """Cost of a run at x over that of another of the same fidelity, in any unit; of x alone, the same on every machine; > 0."""
+        ...
+
+
 def checked(simulation: Simulation, outputs: Outputs) -> Outputs:
     """The outputs as float64 arrays of the declared shapes, or `InvalidOutput` naming what is wrong."""
     values, errors = {}, {}

@@ -22,13 +22,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a proposal gave; y and se are empty unless the outcome is `ok`."""
+    """What a proposal gave, at which fidelity; y and se are empty unless the outcome is `ok`."""
 
     id: int
     outcome: Outcome
     y: Mapping[str, FloatArray] = field(default_factory=dict)
     se: Mapping[str, FloatArray] = field(default_factory=dict)
     cost_s: float = 0.0
+    fidelity: float = 1.0
 
 
 @runtime_checkable

@@ -18,6 +18,8 @@ from mlforhpc.core.space import FloatArray
 
 LEVELS = 2001
 """Quantiles kept of an output's pointwise scores."""
+LEAST = 1e-12
+"""Smallest deviation that a score believes, relative to the spread of the runs: below it, both are rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,22 +56,25 @@ def calibrate(scores: FloatArray, blocks: tuple[tuple[int, int], ...]) -> Calibr
     )
 
 
-def uncalibrated(outputs: int, runs: int) -> Calibration:
-    """Scores as a Student distribution's with runs - 1 degrees of freedom: for too few runs to leave any out."""
-    from scipy.stats import t
+def uncalibrated(blocks: tuple[tuple[int, int], ...], runs: int) -> Calibration:
+    """For too few runs to leave any out: Student's quantiles with f = runs - 1 degrees of freedom, and for arrays whole Scheffe's,
+    sqrt(k F(k, f)), as f runs give an array of size s no more than k = min(s, f) components.
 
-    grid = np.linspace(0.0, 1.0, LEVELS)
-    levels = (np.arange(1, runs + 1)) / (runs + 1)
-    quantiles = t.ppf(0.5 + 0.5 * np.minimum(grid, 0.999), runs - 1)
+    Scheffe, A method for judging all contrasts in the analysis of variance, Biometrika 40, 1953.
+    """
+    from scipy.stats import f as fisher
+
+    freedom = runs - 1
+    levels = np.arange(1, LEVELS) / LEVELS  # so many that level (n + 1) / n is the coverage itself
+    ranks = [min(b - a, freedom) for a, b in blocks]
     return Calibration(
-        pointwise=np.tile(quantiles, (outputs, 1)),
-        joint=np.tile(t.ppf(0.5 + 0.5 * levels, runs - 1), (outputs, 1)),
+        pointwise=np.tile(np.sqrt(fisher.ppf(np.linspace(0.0, levels[-1], LEVELS), 1, freedom)), (len(blocks), 1)),
+        joint=np.array([np.sqrt(k * fisher.ppf(levels, k, freedom)) for k in ranks]),
     )
 
 
-def standardised_errors(error: FloatArray, variance: FloatArray) -> FloatArray:
-    """|error| / sqrt(variance); zero where both are."""
+def standardised_errors(error: FloatArray, variance: FloatArray, spread: FloatArray) -> FloatArray:
+    """|error| / sqrt(variance) of n runs (n, m), where a model has no variance over the spread of the runs (m,); zero without an error."""
     size = np.abs(error)
-    deviation = np.sqrt(np.maximum(variance, 0.0))
-    exact = size <= 1e-12 * (1.0 + deviation)
-    return np.asarray(np.where(exact, 0.0, size / np.maximum(deviation, 1e-12)))
+    deviation = np.where(variance > 0.0, np.maximum(np.sqrt(np.maximum(variance, 0.0)), LEAST * spread), spread)
+    return np.divide(size, deviation, out=np.zeros_like(size), where=(size > 0.0) & (deviation > 0.0))

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray
 from mlforhpc.learners._calibration import Calibration, calibrate, standardised_errors, uncalibrated
-from mlforhpc.learners._table import Table
+from mlforhpc.learners._table import Table, sites
 
 NORMAL_90 = 1.6448536269514722
 FEWEST_TO_FOLD = 6
-"""With fewer runs none is left out, and the interval is a Student distribution's."""
+"""With fewer runs (or runs at fewer places) none is left out, and the interval is a Student distribution's."""
 
 
 class Moments(Protocol):
@@ -48,17 +48,24 @@ def folds_of(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
     return [np.sort(part) for part in np.array_split(order, min(folds, n))]
 
 
+def folds_by_place(u: FloatArray, folds: int, seed: int) -> list[NDArray[np.intp]]:
+    """The same of the rows of u (n, d) where runs at one place are left out together, as the others would tell what is to be predicted."""
+    places, which = sites(u)
+    return [np.flatnonzero(np.isin(which, part)) for part in folds_of(len(places), folds, seed)]
+
+
 def check(table: Table, parts: Sequence[NDArray[np.intp]], left_out: Sequence[Moments]) -> Check:
     """Scores of the runs left out, and what to say of them; noise is that of runs of the left-out ones' own fidelity."""
     if not parts:
-        student = uncalibrated(len(table.blocks), len(table.u))
+        student = uncalibrated(table.blocks, max(len(sites(table.u)[0]), 2))
         return Check(student, student, {"calibration": "none: Student's distribution"})
     error, variance, noise = np.empty_like(table.y), np.empty_like(table.y), np.empty_like(table.y)
     for part, moments in zip(parts, left_out, strict=True):
         error[part], variance[part], noise[part] = table.y[part] - moments.mean, moments.variance, moments.noise
-    scores = standardised_errors(error, variance + np.where(table.stated, table.se2, noise))
+    spread = 0.5 * np.ptp(table.y, axis=0)
+    scores = standardised_errors(error, variance + np.where(table.stated, table.se2, noise), spread)
     stated = calibrate(scores, table.blocks)
-    foreseen = calibrate(standardised_errors(error, variance + noise), table.blocks)
+    foreseen = calibrate(standardised_errors(error, variance + noise, spread), table.blocks)
     card: dict[str, str | float] = {
         "calibration": f"{len(parts)} refitted folds",
         "fold_coverage_90_uncalibrated": float(np.mean(scores <= NORMAL_90)),

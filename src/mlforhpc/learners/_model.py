@@ -18,7 +18,7 @@ from mlforhpc.learners._kernel import correlation
 from mlforhpc.learners._noise import fit_noise, predict_noise
 from mlforhpc.learners._pca import Basis, fit_basis
 from mlforhpc.learners._process import Process, fit_process
-from mlforhpc.learners._table import Table
+from mlforhpc.learners._table import Table, sites
 
 ROWS = 64
 """Of a triangular matrix that are multiplied at once: enough for BLAS, few enough to pass over most of the zeros."""
@@ -54,18 +54,19 @@ class Latent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """Plain arrays: k components, n runs, d inputs, p mean functions, m columns, f noise features; w = 2 u - 1 of an input.
+    """Plain arrays: k components, n distinct places of the runs, d inputs, p mean functions, m columns, f noise features; w = 2 u - 1 of
+    an input.
 
     Attributes:
         centre, rest: (m,), scaled as in the table; with `squares` (k, m) and `vectors` (k, m) times the deviations.
         projection: squares of what makes a score of the columns (k, m).
         importance: share of each component's variance in the mean squared error over the outputs that are not derived (k,).
-        inputs: of the training runs, so that one product with (w, 1, w^2) gives log r_j - (u_j - u'_j)^2 / (2 l_j^2): (k, d, n, 3).
+        inputs: of the places, so that one product with (w, 1, w^2) gives log r_j - (u_j - u'_j)^2 / (2 l_j^2): (k, d, n, 3).
         lengths, shares, growth: (k, d).
         slope, variance, nugget, noise_scale: (k,).
         ordered: 1 for inputs that have a slope, 0 for named options (d,).
         trend: (k, p).
-        weights: times s2 e(u) of the runs (k, n).
+        weights: times s2 e(u) of the places (k, n).
         whiten: the same (k, n + p, n).
         trend_whiten: (k, p, p).
         share: of each component in the variance (k,).
@@ -73,7 +74,7 @@ class Model:
         unstated: nugget by column where no errors are stated, else 0 (m,).
         misfit: nugget by column where errors are stated: part of the model's variance (m,).
         fidelity: that of the run which an interval is for, (): the median of the training runs'.
-        farthest: largest variance ratio that a training point had when it was left out, ().
+        farthest: largest variance ratio that one of the places had when its runs were left out, ().
         scale: (m,).
     """
 
@@ -125,7 +126,7 @@ class Model:
         scores += np.dot(self.trend, basis)
         if len(u) < POINTS:  # one product: calls cost more than the zeros of a triangle
             white = np.matmul(self.whiten, cross)
-            explained, left = np.vecdot(white[:, :runs], white[:, :runs], axis=1), white[:, runs:]
+            explained, left = _squares(white[:, :runs]), white[:, runs:]
         else:
             explained, left = self._explained(cross), np.matmul(self.whiten[:, runs:], cross)
         left *= e[:, None]
@@ -135,7 +136,7 @@ class Model:
         explained *= e
         variances = prior - explained
         np.maximum(variances, 0.0, out=variances)
-        variances += np.vecdot(left, left, axis=1)
+        variances += _squares(left)
         mean = np.dot(scores.T, self.vectors)
         mean += self.centre
         variance = np.dot(variances.T, self.squares)
@@ -162,7 +163,7 @@ class Model:
         for a in range(0, runs, ROWS):
             b = min(a + ROWS, runs)
             white = np.matmul(self.whiten[:, a:b, :b], cross[:, :b])  # (k, rows, n)
-            total += np.vecdot(white, white, axis=1)
+            total += _squares(white)
         return total
 
     def covariance(self, u: FloatArray, other: FloatArray) -> FloatArray:
@@ -203,6 +204,11 @@ class Model:
         return np.asarray(2.0 * np.einsum("kdn,km->nmd", slopes, self.vectors))
 
 
+def _squares(a: FloatArray) -> FloatArray:
+    """Sums of squares of rows: (k, n) of (k, rows, n)."""
+    return np.vecdot(a, a, axis=1)  # type: ignore[call-overload, no-any-return]  # NumPy's stubs lack axis
+
+
 def _powers(w: FloatArray) -> FloatArray:
     """(w, 1, w^2) of centred inputs (d, n): (d, 3, n)."""
     out = np.empty((len(w), 3, w.shape[1]))
@@ -217,16 +223,15 @@ def fit_model(table: Table, options: Options, seed: int) -> Model:
     basis = fit_basis(table, options.components)
     scores, noise = basis.scores(table.y), basis.score_noise(table.se2)
     processes = [
-        fit_process(
-            table.u, scores[:, k], noise[:, k], fixed=table.fixed, rng=np.random.default_rng(derive(seed, "process", k)), starts=options.starts
-        )
-        for k in range(scores.shape[1])
+        fit_process(table.u, scores[:, k], noise[:, k], fixed=table.fixed, rng=rng, starts=options.starts)
+        for k, rng in enumerate(np.random.default_rng(derive(seed, "process", k)) for k in range(scores.shape[1]))
     ]
     return _assemble(table, basis, processes)
 
 
 def _assemble(table: Table, basis: Basis, processes: list[Process]) -> Model:
-    (n, d), k = table.u.shape, len(processes)
+    places = sites(table.u)[0]
+    (n, d), k = places.shape, len(processes)
     ordered = np.isnan(table.fixed)
     p = 1 + int(ordered.sum())
 
@@ -235,7 +240,7 @@ def _assemble(table: Table, basis: Basis, processes: list[Process]) -> Model:
 
     lengths, shares, growth = stacked("lengths", (d,)), stacked("shares", (d,)), stacked("growth", (d,))
     variance, nugget = stacked("variance", ()), stacked("nugget", ())
-    w = 2.0 * table.u - 1.0
+    w = 2.0 * places - 1.0
     rate = 0.125 / lengths[:, :, None] ** 2  # (k, d, 1)
     outer = variance[:, None] * np.exp(growth @ w.T)  # (k, n)
     vectors = basis.loadings * basis.deviations[:, None]

@@ -19,7 +19,7 @@ from mlforhpc.learners._saved import SCHEMA_VERSION, content_hash, output_from_j
 from mlforhpc.learners._table import column_blocks
 
 if TYPE_CHECKING:
-    from mlforhpc.learners._onnx import Graph, RunMoments
+    from mlforhpc.learners._onnx import Graph, RunInterval
 
 NAME = "network"
 CHUNK_BYTES = 800_000
@@ -102,11 +102,11 @@ class NetworkSurrogate:
         blocks = zip(self.outputs, column_blocks(self.outputs), strict=True)
         return {o.name: out[:, a:b].reshape(len(x), *o.shape, len(self.space)) for o, (a, b) in blocks}
 
-    def onnx_graph(self, graph: Graph, u: str) -> RunMoments:
-        """Adds what `predict` calculates from the unit cube `u` (n, d) to a graph; see `mlforhpc.learners._onnx`."""
+    def onnx_graph(self, graph: Graph, u: str, coverage: float) -> RunInterval:
+        """See `mlforhpc.learners._onnx.Exportable`."""
         from mlforhpc.learners._network_onnx import add_model
 
-        return add_model(graph, self.model, u)
+        return add_model(graph, u, self.model, self.half_widths(self.foreseen, coverage, False))
 
     def save(self, path: Path) -> None:
         write(path, self._metadata(), self._arrays())

@@ -23,12 +23,12 @@ from mlforhpc.core.space import FloatArray
 from mlforhpc.learners._network_model import Model, Moments, expand, farthest_neighbour, forward
 from mlforhpc.learners._noise import fit_noise
 from mlforhpc.learners._pca import Basis, fit_basis
-from mlforhpc.learners._table import Table
+from mlforhpc.learners._table import Table, sites
 
 DECAYS = (0.05, 0.25, 1.25, 6.25)
 FLOOR = 0.02
 SPLITS = 3
-COUNT = 4.0
+COUNT = 2.0
 """nu: how many members the error of runs left out stands for in the variance of a score."""
 UPDATES, ENOUGH_RUNS = 500, 200
 """Updates up to so many runs; beyond, they grow as the square root."""
@@ -65,8 +65,7 @@ def choose(table: Table, columns: FloatArray, options: Options, seed: int) -> Ch
     with threadpool_limits(1, "blas"):
         basis = fit_basis(table, options.components)
         inputs, targets, noise, weights = _problem(table, columns, basis)
-        n = len(inputs)
-        parts = np.array_split(np.random.default_rng(derive(seed, "splits")).permutation(n), min(SPLITS, n))
+        n, parts = len(inputs), _splits(table.u, seed)
         seen = np.ones((len(parts), n, 1))
         for i, part in enumerate(parts):
             seen[i, part] = 0.0
@@ -81,6 +80,14 @@ def choose(table: Table, columns: FloatArray, options: Options, seed: int) -> Ch
             left_out[:, part] = squared[i * len(DECAYS) : (i + 1) * len(DECAYS), part]
         best = int(np.argmin((weights * left_out).sum(axis=(1, 2))))
         return Chosen(basis, DECAYS[best], np.maximum((left_out[best] - noise).mean(axis=0), 0.0))
+
+
+def _splits(u: FloatArray, seed: int) -> list[NDArray[np.intp]]:
+    """A random partition of the rows of u (n, d), runs at one place together where there are several places."""
+    which = sites(u)[1] if np.ptp(u, axis=0).any() else np.arange(len(u))
+    places = int(which.max()) + 1
+    order = np.random.default_rng(derive(seed, "splits")).permutation(places)
+    return [np.flatnonzero(np.isin(which, part)) for part in np.array_split(order, min(SPLITS, places))]
 
 
 def train_members(table: Table, columns: FloatArray, chosen: Chosen, options: Options, seeds: Sequence[int]) -> list[FloatArray]:

@@ -63,18 +63,16 @@ def train(
         runs = weights.any(axis=2).sum(axis=1)  # (b,)
         v, t = (torch.tensor(a, dtype=torch.float32) for a in (inputs, targets))
         w = torch.tensor(weights / (runs[:, None, None] * targets.shape[1]), dtype=torch.float32)
-        penalty = torch.tensor(decay / runs, dtype=torch.float32)
-        optimiser = torch.optim.Adam(parameters, lr=RATE, betas=BETAS, foreach=True)
+        penalty = torch.tensor(decay / runs, dtype=torch.float32)[:, None, None]
+        pull = [2.0 * (LAST_DECAY if i == len(hidden) else 1.0) * penalty for i in range(len(hidden) + 1)]
+        optimiser = torch.optim.Adam(parameters, lr=RATE, betas=BETAS, fused=True)
         for step, rows in enumerate(_batches(len(inputs), updates, int(seeds[0]))):
             optimiser.param_groups[0]["lr"] = RATE * _schedule(step, updates)
             index = torch.from_numpy(rows)
             misfit = _forward(v[index].expand(len(seeds), -1, -1), parameters) - t[index]
-            loss = (len(inputs) / len(rows)) * (w[:, index] * misfit * misfit).sum()
-            for layer, matrix in enumerate(parameters[::2]):
-                share = LAST_DECAY if layer == len(hidden) else 1.0
-                loss = loss + share * (penalty * (matrix * matrix).sum(dim=(1, 2))).sum()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            slopes = torch.autograd.grad(misfit, parameters, 2.0 * (len(inputs) / len(rows)) * w[:, index] * misfit.detach())
+            for i, (parameter, slope) in enumerate(zip(parameters, slopes, strict=True)):
+                parameter.grad = slope if i % 2 else slope.addcmul_(parameter.detach(), pull[i // 2])  # biases are not pulled to zero
             optimiser.step()
         return [p.detach().numpy().astype(float) for p in parameters]
 

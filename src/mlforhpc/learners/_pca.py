@@ -63,7 +63,7 @@ def fit_basis(table: Table, components: int | None) -> Basis:
     scores = residual @ basis.T
     deviations = np.sqrt(np.sum(scores**2, axis=0) / (len(residual) - 1))
     digits = ROUNDING * np.maximum(np.abs(low), np.abs(high))  # (m,)
-    moves = deviations > np.sqrt(basis**2 @ digits**2) + TINY
+    moves = deviations > np.abs(basis) @ digits + TINY
     basis, scores = basis[moves], scores[:, moves]
     loadings = basis.copy()
     if table.derived.any():

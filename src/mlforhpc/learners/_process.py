@@ -1,6 +1,7 @@
 """One Gaussian process: y(u) = h(u)' b + z(u) + noise, hyperparameters by penalised restricted likelihood.
 
-Prediction at u, with K = L L', G = L^-1 H, S = G' G + diag(0, 1/m, ...) = R R' and w = L^-1 k(u):
+Runs at one place enter as their mean, weighted by their precisions, which says the same of the process. Prediction at u, with
+K = L L', G = L^-1 H, S = G' G + diag(0, 1/m, ...) = R R' and w = L^-1 k(u):
     mean      h' b + k' K^-1 (y - H b)
     variance  k(u, u) - |w|^2 + |R^-1 (h - G' w)|^2
 Santner, Williams & Notz, The Design and Analysis of Computer Experiments, 2018, chapter 3.
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from mlforhpc.core.space import FloatArray
-from mlforhpc.learners._kernel import cholesky, correlation, envelope, precision, unpack
+from mlforhpc.learners._kernel import STABLE, cholesky, correlation, envelope, precision, unpack
 from mlforhpc.learners._search import hyperparameters
+from mlforhpc.learners._table import sites
 
 MOST_SEARCHED = 500
 """Hyperparameters are searched on at most so many random rows; the posterior uses all."""
@@ -24,7 +26,7 @@ MOST_SEARCHED = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A fitted process for standardised y; p - 1 inputs have an order, and so a slope.
+    """A fitted process for standardised y at s distinct places; p - 1 inputs have an order, and so a slope.
 
     Attributes:
         lengths, shares, growth: (d,).
@@ -33,10 +35,10 @@ class Process:
         noise_scale: t, by which stated noise variances are multiplied.
         nugget: g, noise that was not stated.
         trend: b (p,).
-        weights: K^-1 (y - H b), (n,).
-        whiten: L^-1 over -R^-1 G' L^-1, (n + p, n): both terms of the variance in one product.
+        weights: K^-1 (y - H b), (s,).
+        whiten: L^-1 over -R^-1 G' L^-1, (s + p, s): both terms of the variance in one product.
         trend_whiten: R^-1 (p, p).
-        left_out: share of the prior variance that is left at each training point when it is left out (n,).
+        left_out: share of the prior variance that is left at each place when its runs are left out (s,).
     """
 
     lengths: FloatArray
@@ -68,15 +70,21 @@ def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, fixed: FloatArra
 
 def condition(theta: FloatArray, u: FloatArray, y: FloatArray, v: FloatArray, h: FloatArray) -> Process:
     """The process given its hyperparameters."""
-    n, hyper = len(u), unpack(theta)
+    hyper = unpack(theta)
+    noise = hyper.noise_scale * v + hyper.nugget
+    places, which = sites(u)
+    if len(places) < len(u):
+        precisions = np.bincount(which, 1.0 / noise)
+        y, noise = np.bincount(which, y / noise) / precisions, 1.0 / precisions
+        u, h = places, h[np.unique(which, return_index=True)[1]]
     e = envelope(u, hyper.growth)
     prior = hyper.variance * e * e
     k = correlation(u, u, hyper.lengths, hyper.shares)
     k *= hyper.variance * e[:, None]
     k *= e
-    noise = hyper.noise_scale * v + hyper.nugget
+    noise = noise + STABLE * prior
     factor = cholesky(k + np.diag(noise))
-    whiten = solve_triangular(factor, np.eye(n), lower=True)
+    whiten = solve_triangular(factor, np.eye(len(u)), lower=True)
     h_white = whiten @ h  # G (n, p)
     r = cholesky(h_white.T @ h_white + precision(hyper.slope, h.shape[1]))
     r_inverse = solve_triangular(r, np.eye(h.shape[1]), lower=True)

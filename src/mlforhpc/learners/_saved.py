@@ -18,7 +18,8 @@ from mlforhpc.core.errors import StoreDamaged, UsageError
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import Choice, FloatArray, Integer, Real, Space
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of metadata and arrays together: docs/surrogate-format.md lists them."""
 
 
 def content_hash(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> str:
@@ -54,7 +55,7 @@ def read(path: Path, learner: str) -> tuple[dict[str, Any], dict[str, FloatArray
     """Metadata and arrays of a file that `write` made.
 
     Raises:
-        UsageError: no such file, no surrogate of this learner, or of a newer schema.
+        UsageError: no such file, no surrogate of this learner, or of another schema.
         StoreDamaged: the content does not match its hash.
     """
     path = Path(path)
@@ -70,13 +71,16 @@ def read(path: Path, learner: str) -> tuple[dict[str, Any], dict[str, FloatArray
         raise UsageError(f"'{path}' is a safetensors file, but not a surrogate saved by mlforhpc.")
     try:
         content = json.loads(header["mlforhpc"])
-        metadata, whole = content["metadata"], content_hash(content["metadata"], arrays) == content["sha256"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+        metadata = content["metadata"]
+        whole = content_hash(metadata, arrays) == content["sha256"] and json.dumps(content, sort_keys=True) == header["mlforhpc"]
+    except (ValueError, KeyError, TypeError):
         metadata, whole = {}, False
     if not whole:
         raise StoreDamaged(f"'{path}' was changed after it was saved: its content does not match its hash; fit and save it again.")
-    if metadata.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(f"'{path}' has schema version {metadata.get('schema_version')}, this mlforhpc reads {SCHEMA_VERSION}; update it.")
+    found = metadata.get("schema_version")
+    if found != SCHEMA_VERSION:
+        way_out = "fit and save it again" if isinstance(found, int) and found < SCHEMA_VERSION else "update mlforhpc"
+        raise UsageError(f"'{path}' has schema version {found}, and this mlforhpc reads {SCHEMA_VERSION}; {way_out}.")
     if metadata.get("learner") != learner:
         raise UsageError(f"'{path}' holds a surrogate of learner '{metadata.get('learner')}', wanted '{learner}'.")
     return metadata, arrays

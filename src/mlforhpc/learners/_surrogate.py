@@ -81,9 +81,11 @@ class GaussianProcessSurrogate:
     def gradient(self, x: FloatArray) -> dict[str, FloatArray]:
         """See `mlforhpc.core.learner.Surrogate`."""
         x = self.space.check(x)
-        found = self.model.gradient(self.space.encode(x)) * self.model.scale[:, None] * self.space.slopes(x)[:, None, :]  # (n, m, d)
-        d = len(self.space)
-        return {name: found[:, a:b].reshape(len(x), *shape, d) for name, shape, a, b in self._places}
+        u, step = self.space.encode(x), self._step()
+        found = np.concatenate([self.model.gradient(u[i : i + step]) for i in range(0, max(len(u), 1), step)])  # (n, m, d)
+        found *= self.model.scale[:, None]
+        found *= self.space.slopes(x)[:, None, :]
+        return {name: found[:, a:b].reshape(len(x), *shape, len(self.space)) for name, shape, a, b in self._places}
 
     def covariance(self, x: FloatArray, x2: FloatArray) -> FloatArray:
         """See `mlforhpc.core.learner.Informative`; a part is a principal component."""
@@ -107,12 +109,13 @@ class GaussianProcessSurrogate:
             self._widths[scores, coverage, joint] = found
         return found
 
-    def _in_chunks(
-        self, u: FloatArray, width: FloatArray, of_run: bool, given: FloatArray | None
-    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def _step(self) -> int:
+        """Points of a chunk."""
+        return max(16, CHUNK_BYTES // (8 * max(self.model.inputs.size // 3, 1)))
+
+    def _in_chunks(self, u: FloatArray, width: FloatArray, of_run: bool, given: FloatArray | None) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Mean, lower and upper end (3, n, m), and inside (n,), a chunk of points at a time."""
-        n = len(u)
-        step = max(16, CHUNK_BYTES // (8 * max(self.model.inputs.size // 3, 1)))
+        n, step = len(u), self._step()
         if n <= step:
             return self._ends(u, width, of_run, given)
         ends, inside = np.empty((3, n, len(width))), np.empty(n, dtype=bool)

@@ -95,6 +95,13 @@ def tabulate(data: Dataset) -> Table:
     )
 
 
+def sites(u: FloatArray) -> tuple[FloatArray, np.ndarray[tuple[int, ...], np.dtype[np.intp]]]:
+    """The distinct rows of u (n, d), in the order of their first runs (s, d), and which of them each row is (n,)."""
+    _, first, which = np.unique(u, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return u[first[order]], np.argsort(order)[which]
+
+
 def column_blocks(outputs: tuple[Output, ...]) -> tuple[tuple[int, int], ...]:
     """Columns of each output in the table."""
     ends = np.cumsum([0, *(math.prod(o.shape) for o in outputs)]).tolist()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset
 from mlforhpc.core.seeds import derive
-from mlforhpc.learners._calibration import Calibration, calibrate, standardised_errors, uncalibrated
+from mlforhpc.learners._folds import check, folds_by_place
 from mlforhpc.learners._model import Model, Moments, Options, fit_model
 from mlforhpc.learners._saved import read
 from mlforhpc.learners._surrogate import NAME, GaussianProcessSurrogate, from_saved
@@ -27,9 +27,6 @@ from mlforhpc.learners._table import Table, tabulate
 
 if TYPE_CHECKING:
     from mlforhpc.core.broker import Broker
-
-FEWEST_TO_FOLD = 6
-"""With fewer runs none is left out, and the interval is a Student distribution's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +39,7 @@ class GaussianProcess:
 
     def fit(self, data: Dataset, *, seed: int, broker: Broker | None = None) -> GaussianProcessSurrogate:
         table = tabulate(data)
-        n = len(table.u)
-        parts = folds_of(n, self.folds, seed) if self.folds and n >= FEWEST_TO_FOLD else []
+        parts = folds_by_place(table.u, self.folds, seed)
         fold_seeds = [derive(seed, "fold", i) for i in range(len(parts))]
         if broker is None:
             model = fit_whole(table, self.options, seed)
@@ -55,14 +51,14 @@ class GaussianProcess:
                 for i, (part, s) in enumerate(zip(parts, fold_seeds, strict=True))
             ]
             left_out, model = [task.result() for task in tasks], whole.result()
-        check = _check(table, parts, left_out)
+        found = check(table, parts, left_out)
         return GaussianProcessSurrogate(
             space=data.space,
             outputs=data.outputs,
-            card={"learner": NAME, "runs": float(n), "rows": float(len(data)), **_describe(model), **check.card},
+            card={"learner": NAME, "runs": float(len(table.u)), "rows": float(len(data)), **_describe(model), **found.card},
             model=model,
-            stated=check.stated,
-            foreseen=check.foreseen,
+            stated=found.stated,
+            foreseen=found.foreseen,
         )
 
 
@@ -70,7 +66,7 @@ def create(*, components: int | None = None, folds: int = 10, starts: int = 1) -
     """The learner.
 
     Args:
-        components: principal components of the arrays; None takes what stands out of the noise, at most 10.
+        components: principal components of the arrays; None takes what stands out of the noise, at most 20.
         folds: refitted folds that calibrate the intervals; 0 for none, which is for those who ask only what to simulate next.
         starts: of each hyperparameter search.
     """
@@ -100,46 +96,6 @@ def fit_fold(table: Table, part: NDArray[np.intp], options: Options, seed: int) 
         return moments._replace(noise=moments.noise * effort)
 
 
-def folds_of(n: int, folds: int, seed: int) -> list[NDArray[np.intp]]:
-    """A random partition of n rows into at most `folds` parts, sizes differing by one at most."""
-    order = np.random.default_rng(derive(seed, "folds")).permutation(n)
-    return [np.sort(part) for part in np.array_split(order, min(folds, n))]
-
-
-class Check(NamedTuple):
-    """What leaving runs out has shown, with the standard errors that they stated and with those foreseen for them."""
-
-    stated: Calibration
-    foreseen: Calibration
-    card: dict[str, str | float]
-
-
-def _check(table: Table, parts: list[NDArray[np.intp]], left_out: list[Moments]) -> Check:
-    """Scores of the runs left out, and what to say of them."""
-    n = len(table.u)
-    if not parts:
-        student = uncalibrated(len(table.blocks), n)
-        return Check(student, student, {"calibration": "none: Student's distribution"})
-    error, variance, noise = np.empty_like(table.y), np.empty_like(table.y), np.empty_like(table.y)
-    for part, moments in zip(parts, left_out, strict=True):
-        error[part], variance[part], noise[part] = table.y[part] - moments.mean, moments.variance, moments.noise
-    scores = standardised_errors(error, variance + np.where(table.stated, table.se2, noise))
-    stated = calibrate(scores, table.blocks)
-    foreseen = calibrate(standardised_errors(error, variance + noise), table.blocks)
-    card: dict[str, str | float] = {
-        "calibration": f"{len(parts)} refitted folds",
-        "fold_coverage_90_uncalibrated": float(np.mean(scores <= 1.6448536269514722)),
-        "factor_90": float(np.mean(stated.factors(0.9, False))),
-        "factor_90_joint": float(np.mean(stated.factors(0.9, True))),
-        "fold_error": _relative(np.mean(error**2 - table.se2)),
-    }
-    return Check(stated, foreseen, card)
-
-
-def _relative(square: np.floating) -> float:
-    return float(np.sqrt(max(float(square), 0.0)))
-
-
 def _describe(model: Model) -> dict[str, str | float]:
     """The fitted model in a few words."""
     return {
@@ -148,6 +104,6 @@ def _describe(model: Model) -> dict[str, str | float]:
         "shares": "; ".join(" ".join(f"{value:.2g}" for value in row) for row in model.shares),
         "nugget": " ".join(f"{value:.2g}" for value in model.nugget),
         "noise_scale": " ".join(f"{value:.2g}" for value in model.noise_scale),
-        "cut_off": _relative(model.rest.mean()),
+        "cut_off": float(np.sqrt(model.rest.mean())),
         "fidelity": float(model.fidelity),
     }

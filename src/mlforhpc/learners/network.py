@@ -23,7 +23,7 @@ from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset
 from mlforhpc.core.names import missing
 from mlforhpc.core.seeds import derive
-from mlforhpc.learners._folds import check, folds_of
+from mlforhpc.learners._folds import check, folds_by_place
 from mlforhpc.learners._network_model import Model, input_columns
 from mlforhpc.learners._network_surrogate import NAME, NetworkSurrogate, from_saved
 from mlforhpc.learners._network_tasks import Options, assemble, choose, groups, predict_left_out, train_members
@@ -53,7 +53,7 @@ class Network:
             raise missing(f"Learner '{NAME}'", "torch")
         table, columns, options = tabulate(data), input_columns(data.space), self.options
         n = len(table.u)
-        parts = folds_of(n, self.folds, seed)
+        parts = folds_by_place(table.u, self.folds, seed)
         names = ["fit", *(f"fold {i}" for i in range(len(parts)))]
         seeds = [seed, *(derive(seed, "fold", i) for i in range(len(parts)))]
         tables = [table, *(table.rows(np.setdiff1d(np.arange(n), part)) for part in parts)]

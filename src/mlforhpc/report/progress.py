@@ -69,6 +69,12 @@ class Progress:
             case Decision(decision="learned"):
                 self._console.print(f"  learned surrogate {event.data.get('version')} from {len(event.data.get('keys', []))} runs")
                 return
+            case Decision(decision="forecast"):
+                self._console.print(f"  {event.data.get('sentence')}", markup=False)
+                return
+            case Decision(decision="stop"):
+                self._console.print(f"  {event.data.get('reason')}", markup=False)
+                return
             case _:
                 return
         self._update(name)

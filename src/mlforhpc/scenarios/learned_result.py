@@ -16,12 +16,14 @@ from mlforhpc.core.record import Record
 from mlforhpc.core.result import Cell, Interval, Result, Table, Verdict
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import Choice, Integer, Parameter
+from mlforhpc.learners._failure import fit_failure
 from mlforhpc.metrics import verdict
 from mlforhpc.metrics.bootstrap import DRAWS
 from mlforhpc.metrics.coverage import Coverage, Predicted, coverage
 from mlforhpc.metrics.quality import Quality, quality
 from mlforhpc.metrics.strata import one_stratum
 from mlforhpc.scenarios.checked import STATED, Checked
+from mlforhpc.scenarios.course import Course, course_table
 from mlforhpc.scenarios.judged_result import REFERENCES
 from mlforhpc.scenarios.learned_figures import figures
 from mlforhpc.scenarios.referee import LookupTimes
@@ -44,6 +46,7 @@ class Made:
         checked: against runs that it had not seen; None where there were too few.
         spent_s: (kind, charge) -> slot-seconds.
         lookups: time of an answer.
+        course: how the simulating went; None for a table.
         notes: what was decided about the parameters, in sentences.
         files: sentences about the files that were written or not.
     """
@@ -55,6 +58,7 @@ class Made:
     checked: Checked | None
     spent_s: Mapping[tuple[str, str], float]
     lookups: LookupTimes
+    course: Course | None = None
     notes: Sequence[str] = ()
     files: Sequence[str] = ()
 
@@ -201,6 +205,8 @@ def _tables(made: Made, found: _Found | None) -> list[Table]:
     ]  # fmt: skip
     if found is not None and made.checked is not None:
         tables.insert(1, _outputs(made, found))
+    if made.course is not None and made.course.looks:
+        tables.insert(0, course_table(made.course))
     if not made.data.ok.all():
         tables.append(_failures(made))
     return tables
@@ -241,8 +247,15 @@ def _failures(made: Made) -> Table:
         title="Runs without outputs",
         columns=["outcome", "reason", "runs"],
         rows=[[outcome, reason, n] for (outcome, reason), n in counts.most_common(20)],
-        caption=f"{int((~made.data.ok).sum())} of {len(made.data)} runs, at {_where(made.data)}. They are no part of the fit.",
+        caption=f"{int((~made.data.ok).sum())} of {len(made.data)} runs, at {_where(made.data)}. They are no part of the fit. "
+        f"Of runs elsewhere in the space, {_failing(made.data):.0%} are expected to end so (a classifier of the outcomes).",
     )
+
+
+def _failing(data: Dataset) -> float:
+    """Mean of the learned probability of failure over the space."""
+    points = data.space.decode(np.random.default_rng(0).random((512, len(data.space))))
+    return float(fit_failure(data.space, data.x, ~data.ok, seed=0).probability(points).mean())
 
 
 def _where(data: Dataset) -> str:

@@ -17,7 +17,8 @@ from mlforhpc.core.names import load
 from mlforhpc.core.record import Record
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.store import Store
-from mlforhpc.core.strategy import Observation, Strategy
+from mlforhpc.core.strategy import Strategy
+from mlforhpc.scenarios.simulating import observation, planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def replay(
         if decision == "strategy":
             simulation = simulation_of(data["simulation"])
             options = {k: v for k, v in data.items() if k not in ("name", "simulation", "version")}
-            plan = load("strategies", data["name"]).create(simulation.space, **options)
+            plan = planned(simulation, data["name"], options)
             yield Replayed(
                 decision=decision, same=simulation.version == data["version"], sentence=f"strategy {data['name']} on {simulation.name}"
             )
@@ -56,12 +57,7 @@ def replay(
             yield _asked(plan, data)
         elif decision == "tell" and plan is not None:
             records = _records(store, data["keys"])
-            plan.tell(
-                [
-                    Observation(id=i, outcome=r.outcome, y=r.outputs, se=r.standard_errors, cost_s=r.cost_s)
-                    for i, r in zip(data["ids"], records, strict=True)
-                ]
-            )
+            plan.tell([observation(i, r) for i, r in zip(data["ids"], records, strict=True)])
         elif decision == "learned" and simulation is not None:
             yield _learned(simulation, _records(store, data["keys"]), data)
 

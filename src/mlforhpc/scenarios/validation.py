@@ -32,12 +32,14 @@ class Validation:
         error: relative RMS error q, in [0, inf), the runs' own stated noise taken out (0 if that leaves nothing).
         worst: largest relative RMS error of a single run, noise included.
         coverage: share of output elements inside the 90 % interval for a run, in [0, 1].
+        held: those runs.
     """
 
     runs: int
     error: float
     worst: float
     coverage: float
+    held: Dataset
 
 
 def validate(
@@ -64,7 +66,7 @@ def validate(
 def compare(surrogate: Surrogate, held: Dataset) -> Validation:
     """A surrogate against runs that it has not seen."""
     if not len(held):
-        return Validation(runs=0, error=float("nan"), worst=float("nan"), coverage=float("nan"))
+        return Validation(runs=0, error=float("nan"), worst=float("nan"), coverage=float("nan"), held=held)
     p = surrogate.predict(held.x, coverage=0.9, of="run")
     squared, noise, inside = [], [], []
     for output in held.outputs:
@@ -82,4 +84,5 @@ def compare(surrogate: Surrogate, held: Dataset) -> Validation:
         error=float(np.sqrt(max(0.0, (total - np.mean(noise, axis=0)).mean()))),
         worst=float(np.sqrt(total.max())),
         coverage=float(np.mean(inside)),
+        held=held,
     )

@@ -62,6 +62,10 @@ class ChargedSlit:
         found = run.outputs(fidelity=fidelity, error_scale=self.error_scale)
         return replace(found, checks={**found.checks, "valence_excess": run.slit.excess})
 
+    def relative_cost(self, x: Mapping[str, Value]) -> float:
+        """See `mlforhpc.core.simulation.Priced`."""
+        return Slit.charged_at(x).expense
+
     def run(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], seed: int) -> SlitRun:
         """A run at a point, for what profiles do not tell: forces, trajectories, energies."""
         self.space.row(x)

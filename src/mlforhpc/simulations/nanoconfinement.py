@@ -56,6 +56,10 @@ class Nanoconfinement:
         self.settings.row(settings)
         return SlitRun(slit=self.slit(x), physics=self.physics, settings=settings, seed=seed)
 
+    def relative_cost(self, x: Mapping[str, Value]) -> float:
+        """See `mlforhpc.core.simulation.Priced`."""
+        return self.slit(x).expense
+
     def slit(self, x: Mapping[str, Value]) -> Slit:
         """The system at a point of the space."""
         self.space.row(x)

@@ -21,15 +21,15 @@ from mlforhpc.core.strategy import Observation, Proposal
 
 @dataclass(slots=True, kw_only=True)
 class Sobol:
-    """See `mlforhpc.core.strategy.Strategy`; `batch` proposals wait for one another, None for none.
+    """See `mlforhpc.core.strategy.Strategy`, and `create` for the attributes; proposal i is point i of the sequence."""
 
-    Attributes:
-        x: the design (runs, d) in physical units; proposal i is row i.
-    """
-
-    x: FloatArray
+    space: Space
+    seed: int
+    runs: int
     batch: int
     fidelity: float
+    reach: float
+    _x: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
     _asked: int = 0
     _told: set[int] = field(default_factory=set)
 
@@ -37,9 +37,11 @@ class Sobol:
         first = self._asked
         if first % self.batch == 0 and len(self._told) < first:
             return []  # the batch before is not complete
-        open_until = min((first // self.batch + 1) * self.batch, len(self.x))
+        open_until = min((first // self.batch + 1) * self.batch, self.runs)
         self._asked = min(first + max(n, 0), open_until)
-        return [Proposal(id=i, x=self.x[i].copy(), fidelity=self.fidelity) for i in range(first, self._asked)]
+        if self._asked > len(self._x):  # twice as many as are asked for, so that a long campaign calculates each point a few times
+            self._x = design(self.space, seed=self.seed, runs=min(2 * self._asked, self.runs), reach=self.reach)
+        return [Proposal(id=i, x=self._x[i].copy(), fidelity=self.fidelity) for i in range(first, self._asked)]
 
     def tell(self, observations: Sequence[Observation]) -> None:
         for observation in observations:
@@ -49,7 +51,7 @@ class Sobol:
 
     @property
     def done(self) -> str | None:
-        return f"All {len(self.x)} points of the design came back." if len(self._told) == len(self.x) else None
+        return f"All {self.runs} points of the design came back." if len(self._told) == self.runs else None
 
 
 def create(
@@ -67,7 +69,7 @@ def create(
         raise UsageError(f"reach is a share of each parameter's range in [0, 1), found {reach}.")
     if runs < 1 or (batch is not None and batch < 1) or not 0.0 < fidelity <= 1.0:
         raise UsageError(f"Sobol needs runs >= 1, batch >= 1 and a fidelity in (0, 1], found {runs}, {batch} and {fidelity}.")
-    return Sobol(x=design(space, seed=seed, runs=runs, reach=reach), batch=batch or runs, fidelity=fidelity)
+    return Sobol(space=space, seed=seed, runs=runs, batch=batch or runs, fidelity=fidelity, reach=reach)
 
 
 def design(space: Space, *, seed: int, runs: int, reach: float = 0.0) -> FloatArray:

@@ -11,7 +11,7 @@ Cohn, Ghahramani & Jordan, Active Learning with Statistical Models, JAIR 4, 1996
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
