@@ -50,12 +50,14 @@ class Sampled:
     """Averages over blocks of production.
 
     Attributes:
-        densities: (blocks, 2, bins) number per nm3 of cations and anions; ions beyond |z| = (h - d)/2 count in the outermost bins.
+        densities: (blocks, 2, layers) number per nm3 of cations and anions; ions beyond |z| = (h - d)/2 count in the outermost layers.
+        pulls: (blocks, 2, layers) density times the mean force along z of ions and walls, kT/nm4.
         temperature_K: kinetic temperature over the whole production.
         samples: number of samples in a block.
     """
 
     densities: FloatArray
+    pulls: FloatArray
     temperature_K: float
     samples: int
 
@@ -150,6 +152,7 @@ def _equilibrate(lmp: Lammps, slit: Slit, settings: Mapping[str, Value], rng: np
     """Push overlapping ions apart with bounded moves, then run for a fixed number of relaxation times at every fidelity."""
     steps = math.ceil(RELAXATIONS * slit.relaxation(float(settings["damping_tau"])) / float(settings["time_step_tau"]))
     lmp.commands_string(f"""
+        fix conservative ions store/force
         {_solvent(slit, settings, rng)}
         fix move ions nve/limit {0.5 * min(slit.d)!r}
         run 200 post no
@@ -164,25 +167,31 @@ def _solvent(slit: Slit, settings: Mapping[str, Value], rng: np.random.Generator
     return f"fix solvent ions langevin {TEMPERATURE_K} {TEMPERATURE_K} {damping!r} {_draw(rng)}"
 
 
-def sample(lmp: Lammps, slit: Slit, *, steps: int, bins: int) -> Sampled:
-    """Density of both species over `steps` steps (a multiple of BLOCKS * SAMPLE_STEPS), in blocks."""
+def sample(lmp: Lammps, slit: Slit, *, steps: int, layers: int) -> Sampled:
+    """Density and forces of both species over `steps` steps (a multiple of BLOCKS * SAMPLE_STEPS), in blocks."""
     block = steps // BLOCKS
     for name, width in zip(("cation", "anion"), slit.width, strict=True):
-        edge, layer = 5 * width, 10 * width / bins
+        edge, layer = 5 * width, 10 * width / layers
         lmp.commands_string(f"""
             compute layers_{name} {name}s chunk/atom bin/1d z {-edge!r} {layer!r} bound z {-edge!r} {edge!r} discard no units box
-            fix {name} {name}s ave/chunk {SAMPLE_STEPS} {block // SAMPLE_STEPS} {block} layers_{name} density/number""")
+            fix {name} {name}s ave/chunk {SAMPLE_STEPS} {block // SAMPLE_STEPS} {block} layers_{name} density/number f_conservative[3]""")
     lmp.commands_string(f"""
         compute motion ions ke
         fix heat all ave/time {SAMPLE_STEPS} {steps // SAMPLE_STEPS} {steps} c_motion""")
-    densities = np.empty((BLOCKS, 2, bins))
+    found = np.empty((2, BLOCKS, 2, layers))  # densities, mean forces
     for b in range(BLOCKS):
         lmp.command(f"run {block} {'pre no ' if b else ''}post no")
         for s, name in enumerate(("cation", "anion")):
-            column = [lmp.extract_fix(name, LMP_STYLE_GLOBAL, LMP_TYPE_ARRAY, i, 2) for i in range(bins)]
-            densities[b, s] = 1000 * np.array(column)  # per A3 -> per nm3
+            for column in (0, 1):
+                found[column, b, s] = [lmp.extract_fix(name, LMP_STYLE_GLOBAL, LMP_TYPE_ARRAY, i, 2 + column) for i in range(layers)]
     energy = lmp.extract_fix("heat", LMP_STYLE_GLOBAL, LMP_TYPE_SCALAR) / KT  # kT
-    return Sampled(densities=densities, temperature_K=energy / slit.ions / 1.5 * TEMPERATURE_K, samples=block // SAMPLE_STEPS)
+    densities = 1000 * found[0]  # per A3 -> per nm3
+    return Sampled(
+        densities=densities,
+        pulls=densities * found[1] * (10 / KT),  # kcal/mol/A -> kT/nm
+        temperature_K=energy / slit.ions / 1.5 * TEMPERATURE_K,
+        samples=block // SAMPLE_STEPS,
+    )
 
 
 def positions(lmp: Lammps, *, count: int, interval: int) -> FloatArray:

@@ -37,7 +37,7 @@ from mlforhpc.scenarios.referee import HeldOut, Measured, Rung, measure
 from mlforhpc.scenarios.surrogate import Learned, surrogate
 from mlforhpc.simulations import nanoconfinement
 
-VERSION = "3"
+VERSION = "4"
 CLASS = "around"
 SOURCE = "Kadupitiya, Sun, Fox, Jadhao, J. Comput. Sci. 42:101107, 2020, doi 10.1016/j.jocs.2020.101107"
 
@@ -48,6 +48,7 @@ class Size:
 
     Attributes:
         runs, steps: of the training campaign.
+        first: runs of it that a Sobol design chooses; active learning chooses the others.
         held_out: systems in each of the strata z+ = 1, 2, 3.
         corner: systems in the dense corner, which holds half of q^2, ...
         packed: ... and in its packed part, 1 % of the space, which decides how well q^2 is known.
@@ -58,6 +59,7 @@ class Size:
 
     runs: int
     steps: int
+    first: int
     held_out: int
     corner: int
     packed: int
@@ -67,13 +69,13 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(runs=12, steps=2_000, held_out=2, corner=3, packed=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
+    "tiny": Size(runs=12, steps=2_000, first=8, held_out=2, corner=3, packed=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
     "small": Size(
-        runs=120, steps=24_000, held_out=20, corner=16, packed=24, reference_steps=12_000,
+        runs=190, steps=12_000, first=56, held_out=20, corner=16, packed=24, reference_steps=12_000,
         rungs=((2_400, 1), (30_000, 5)), smaller=(30, 60),
     ),
     "medium": Size(
-        runs=3_400, steps=1_000_000, held_out=64, corner=64, packed=64, reference_steps=1_000_000,
+        runs=3_400, steps=1_000_000, first=400, held_out=64, corner=64, packed=64, reference_steps=1_000_000,
         rungs=((20_000, 1), (60_000, 1), (200_000, 1)), smaller=(100, 400, 1_600),
     ),
 }  # fmt: skip
@@ -84,6 +86,7 @@ PLANS = {
     "medium": Plan(core_min=6_500.0, memory_bytes=2**34, disk_bytes=2**30, machine="a many-core node"),
 }
 STATIONARY = 1.25  # squared difference of a run's halves over the expected one, mean over the training runs; 1 if equilibrated
+SHARE = 0.35  # of the runs so far that active learning chooses at once
 REACH = 0.06  # of the design over the edges: the dense corner lies on two of them (tuned on seeds 102 and up)
 CORNER = {"d": 0.68, "c": 0.6}
 PACKED = {"d": 0.72, "c": 0.75}
@@ -93,8 +96,9 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     """Learn the profiles, measure references and ladder, judge."""
     setup, simulation, learner = SIZES[size], nanoconfinement.create(), gaussian_process.create()
     fidelity = setup.steps / nanoconfinement.FULL_STEPS
+    options = {"first": setup.first, "share": SHARE, "reach": REACH}
     learned = surrogate(
-        broker, simulation, budget=setup.runs, learner=learner, strategy_options={"reach": REACH}, fidelity=fidelity, seed=seed
+        broker, simulation, budget=setup.runs, learner=learner, strategy="variance", strategy_options=options, fidelity=fidelity, seed=seed
     )
     rungs = [Rung(fidelity=steps / nanoconfinement.FULL_STEPS, every=every) for steps, every in setup.rungs]
     held = held_out(simulation.space, setup, seed=derive(seed, "held-out"))
