@@ -1,9 +1,10 @@
 """Active learning: after a few points of a Sobol design, each run where it takes most from the surrogate's expected error.
 
-    gain(x) = mean over r of sum_k c_k(r, x)^2 / (c_k(x, x) + v_k(x))
+    gain(x) = cost(x)^-thrift mean over r of sum_k c_k(r, x)^2 / (c_k(x, x) + v_k(x))
 c_k: posterior covariance of part k of the error, v_k: variance of a run's noise there, r: points that stand for the space. It
 depends on where runs are, not on what they will give: so runs still going on count as made, and a batch is chosen one by one, each
-knowing the others. The surrogate is fitted anew when the runs have grown by a share since its last fit.
+knowing the others. So do runs that failed, so that the next one is made elsewhere. The surrogate is fitted anew when the runs have
+grown by a share since its last fit. Where runs cost the same, what it saves is measured in docs/active-learning.md.
 
 Sacks, Welch, Mitchell & Wynn, Design and Analysis of Computer Experiments, Statistical Science 4, 1989, doi 10.1214/ss/1177012413;
 Cohn, Ghahramani & Jordan, Active Learning with Statistical Models, JAIR 4, 1996, doi 10.1613/jair.295.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +31,10 @@ NUMBERS = 1 << 23
 """Covariances of candidates and points of the space that are held at once, over all parts."""
 MOST = 1024
 """Candidates; half as many points stand for the space."""
+FLOOR = 1e-9
+"""Least variance of a candidate, relative to the mean over all: below it, what a run would teach is rounding error."""
+
+Cost: TypeAlias = Callable[[FloatArray], FloatArray]
 
 
 def here(function: Callable[..., Any], *args: Any) -> Any:
@@ -54,6 +59,8 @@ class Variance:
     reach: float
     learner: str
     call: Callable[..., Any]
+    cost: Cost | None
+    thrift: float
     _x: list[FloatArray] = field(default_factory=list)
     _told: dict[int, Observation] = field(default_factory=dict)
     _known: set[int] = field(default_factory=set)
@@ -90,11 +97,12 @@ class Variance:
         told = len(self._told)
         if self._fitted is None or told >= (1.0 + self.share) * self._fitted[0]:
             self._fitted = told, self.call(fitted, self.learner, self._data(), derive(self.seed, "fit", told))
-            self._known = set(self._told)
+            self._known = {i for i, told_of in self._told.items() if told_of.outcome == "ok"}
         _, surrogate = self._fitted
         running = np.array([x for i, x in enumerate(self._x) if i not in self._known]).reshape(-1, len(self.space))
-        common = (surrogate, running, n, derive(self.seed, "choose", len(self._x)), self.fidelity, self.reach)
-        return np.asarray(self.call(most_informative, *common))
+        seed = derive(self.seed, "choose", len(self._x))
+        wanted = (surrogate, running, n, seed, self.fidelity, self.reach, self.cost, self.thrift)
+        return np.asarray(self.call(most_informative, *wanted))
 
     def _data(self) -> Dataset:
         """What came back, in the order of asking, so that it does not matter in which order it was told."""
@@ -108,7 +116,7 @@ class Variance:
             y={name: np.array([t.y.get(name, nan) for t in told]) for name, nan in empty.items()},
             y_se={name: np.array([t.se.get(name, empty[name]) for t in told]) for name in stated},
             outcome=tuple(t.outcome for t in told),
-            fidelity=np.full(len(told), self.fidelity),
+            fidelity=np.array([t.fidelity for t in told]),
             cost_s=np.array([t.cost_s for t in told]),
         )
 
@@ -125,6 +133,8 @@ def create(
     reach: float = 0.0,
     learner: str = "gaussian_process",
     call: Callable[..., Any] = here,
+    cost: Cost | None = None,
+    thrift: float = 0.5,
 ) -> Variance:
     """A campaign of `runs` points.
 
@@ -138,13 +148,18 @@ def create(
         reach: of the design, and of candidates, over the edges of real parameters, which are put on the edge, in [0, 1).
         learner: name of a learner whose surrogates are `Informative`.
         call: runs a function of arguments; a campaign gives what makes a task of it.
+        cost: what a run at x (n, d), in physical units, costs beside others, known beforehand: positive (n,); None: all the same.
+        thrift: power of the cost that a gain is divided by, in [0, 1]: 1 is gain a unit of cost, 0 takes no notice of it.
     """
     first = min(max(10, 4 * len(space)), max(2, runs // 2)) if first is None else first
+    if not 0.0 <= thrift <= 1.0:
+        raise UsageError(f"thrift is the power of the cost that a gain is divided by, in [0, 1], found {thrift}.")
     if not (1 <= first <= runs and 0.0 < share <= 1.0 and 0.0 < fidelity <= 1.0 and 0.0 <= reach < 1.0):
         message = f"{first} of {runs}, share {share}, fidelity {fidelity}, reach {reach}"
         raise UsageError(f"Strategy 'variance' needs 1 <= first <= runs, share and fidelity in (0, 1], reach in [0, 1); found {message}.")
     return Variance(
-        space=space, outputs=outputs, seed=seed, runs=runs, first=first, share=share, fidelity=fidelity, reach=reach, learner=learner, call=call
+        space=space, outputs=outputs, seed=seed, runs=runs, first=first, share=share, fidelity=fidelity, reach=reach,
+        learner=learner, call=call, cost=cost, thrift=thrift,
     )  # fmt: skip
 
 
@@ -156,8 +171,17 @@ def fitted(learner: str, data: Dataset, seed: int) -> Surrogate:
     return surrogate
 
 
-def most_informative(surrogate: Informative, running: FloatArray, n: int, seed: int, fidelity: float, reach: float) -> FloatArray:
-    """The task that chooses n points (n, d), given that runs at `running` (r, d) are still to come."""
+def most_informative(
+    surrogate: Informative,
+    running: FloatArray,
+    n: int,
+    seed: int,
+    fidelity: float,
+    reach: float,
+    cost: Cost | None = None,
+    thrift: float = 0.5,
+) -> FloatArray:
+    """The task that chooses n points (n, d), given that runs at `running` (r, d) count as made."""
     space = surrogate.space  # type: ignore[attr-defined]
     parts = len(surrogate.run_variance(design(space, seed=seed, runs=1), fidelity=fidelity))
     m = min(MOST, 1 << int(np.log2(np.sqrt(NUMBERS / max(parts, 1)))))
@@ -165,16 +189,28 @@ def most_informative(surrogate: Informative, running: FloatArray, n: int, seed: 
     points = design(space, seed=derive(seed, "points"), runs=m // 2)
     c = surrogate.covariance(np.vstack([points, candidates]), candidates)  # (k, points + candidates, candidates)
     noise = surrogate.run_variance(candidates, fidelity=fidelity)  # (k, candidates)
+    noise += FLOOR * np.diagonal(c[:, len(points) :], axis1=1, axis2=2).mean(axis=1, keepdims=True) + 1e-300
+    price = np.ones(len(candidates)) if cost is None else prices(cost, candidates) ** thrift
     chosen: list[int] = []
     for i in range(len(running) + n):
-        variance = np.diagonal(c[:, len(points) :], axis1=1, axis2=2) + noise + 1e-300
+        variance = np.maximum(np.diagonal(c[:, len(points) :], axis1=1, axis2=2), 0.0) + noise
         if i < len(running):
             j = i
         else:
-            gain = (np.mean(c[:, : len(points)] ** 2, axis=1) / variance).sum(axis=0)
+            gain = (np.mean(c[:, : len(points)] ** 2, axis=1) / variance).sum(axis=0) / price
             j = int(np.argmax(gain))
             chosen.append(j)
         column = c[:, :, j].copy()
         row = c[:, len(points) + j, :] / variance[:, j, None]
         c -= column[:, :, None] * row[:, None, :]
     return np.asarray(candidates[chosen])
+
+
+def prices(cost: Cost, x: FloatArray) -> FloatArray:
+    """What runs at x (n, d) cost (n,), relative to the dearest."""
+    found = np.asarray(cost(x), dtype=float)
+    if found.shape != (len(x),) or not np.all(np.isfinite(found) & (found > 0.0)):
+        raise UsageError(
+            f"cost(x) must give one positive number for each of {len(x)} points, found an array {found.shape} of {found.dtype}."
+        )
+    return np.asarray(found / found.max())
