@@ -49,9 +49,8 @@ def main() -> None:
     for name, rows in found.items():
         logs = np.log([q for q, _ in rows]) - first
         spread = logs.std(ddof=1) / np.sqrt(len(logs)) if len(logs) > 1 else float("nan")
-        print(
-            f"{name}: q over that of {options.learners[0]} {np.exp(logs.mean()):.2f}, log +- {spread:.2f}; {np.mean([s for _, s in rows]):.1f} CPU s"
-        )
+        ratio, cpu_s = np.exp(logs.mean()), np.mean([spent for _, spent in rows])
+        print(f"{name}: q over that of {options.learners[0]} {ratio:.2f}, log +- {spread:.2f}; {cpu_s:.1f} CPU s")
 
 
 def seed_of(folder: Path) -> int:

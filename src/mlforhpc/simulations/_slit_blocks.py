@@ -4,9 +4,9 @@ In equilibrium the slope of the density is its mean force over kT, n' = n <f>, s
 with less noise where ions are few or crowded. The profile n minimises
     sum_i (n_i - counts_i)^2 / c_i^2 + sum_i (n_i+1 - n_i - path_i)^2 / p_i^2,
 path being the integral of n <f> from one bin to the next, c and p the standard errors of both, with as many ions as were counted; the
-bin at the wall, in which the density rises from zero, is bound to no other. de las Heras and Schmidt, Better than counting: density profiles from force sampling,
-Phys. Rev. Lett. 120:218001 (2018), doi 10.1103/PhysRevLett.120.218001; Coles, Mangaud, Frenkel, Rotenberg, Reduced variance analysis
-of molecular dynamics simulations by linear combination of estimators, J. Chem. Phys. 154:191101 (2021), doi 10.1063/5.0053737.
+bin at the wall, in which the density rises from zero, is bound to no other. de las Heras and Schmidt, Better than counting: density
+profiles from force sampling, arXiv 1711.00006 (2017); Coles, Mangaud, Frenkel, Rotenberg, Reduced variance analysis of molecular dynamics
+simulations by linear combination of estimators, J. Chem. Phys. 154:191101 (2021), doi 10.1063/5.0053737.
 
 The variance of a mean over B blocks is s^2 / B only if blocks are independent. Blocks shorter than the slowest mode are not, so it is
 multiplied by f = 1 + 2 sum_k (1 - k/B) r^k, r being the correlation of neighbouring blocks, pooled over all bins of both species
@@ -22,6 +22,11 @@ from mlforhpc.core.space import FloatArray
 from mlforhpc.simulations._slit import PER_NM3, Slit
 from mlforhpc.simulations._slit_lammps import Sampled
 
+REFERENCES = (
+    "de las Heras, Schmidt, Better than counting: Density profiles from force sampling, arXiv 1711.00006, 2017",
+    "Coles, Mangaud, Frenkel, Rotenberg, Reduced variance analysis of molecular dynamics simulations by linear combination of "
+    "estimators, J. Chem. Phys. 154:191101, 2021, doi 10.1063/5.0053737",
+)
 SPECIES = ("cation", "anion")
 CENTRE_BINS = 2  # of each half
 NEIGHBOURS = 7  # bins over which variances are averaged before they weigh
@@ -65,7 +70,7 @@ def counted(slit: Slit, sampled: Sampled, *, bins: int) -> Outputs:
 
 
 def paths(pulls: FloatArray, width: float, half: int) -> FloatArray:
-    """Steps of the density from each bin of the folded profile to the next (B, half - 1), from n <f> by layer (B, layers) over `width` nm."""
+    """Steps of the density from bin to bin of the folded profile (B, half - 1), from n <f> by layer (B, layers) over `width` nm."""
     layers = pulls.shape[1]
     inwards = (pulls - pulls[:, ::-1])[:, : layers // 2] / 2  # the halves are mirror images: forces point away from their wall
     rise = (inwards[:, 1:] + inwards[:, :-1]) / 2 * width / layers
@@ -93,7 +98,7 @@ def combined(counts: FloatArray, steps: FloatArray, *, growth: float, least: flo
 
 
 def _neighbourly(variance: FloatArray) -> FloatArray:
-    """Mean over each bin's neighbours (n,): ten blocks tell a variance to a third, and weights that follow chance make error bars too small."""
+    """Mean over each bin and its neighbours (n,): ten blocks tell a variance to a third, and weights that follow chance flatter it."""
     reach = NEIGHBOURS // 2
     padded = np.pad(variance, reach, mode="reflect")
     return np.convolve(padded, np.full(NEIGHBOURS, 1 / NEIGHBOURS), mode="valid")

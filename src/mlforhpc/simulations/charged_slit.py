@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from mlforhpc.core.simulation import Output, Outputs
 from mlforhpc.core.space import Integer, Real, Space, Value
+from mlforhpc.simulations import _slit_blocks
 from mlforhpc.simulations._charged_slit_truths import truths
 from mlforhpc.simulations._slit import Slit
 from mlforhpc.simulations._slit_lammps import Physics
@@ -50,6 +51,7 @@ class ChargedSlit:
         "Sun, Kadupitiya, Jadhao, Probing Accuracy-Speedup Tradeoff in Machine Learning Surrogates for Molecular Dynamics Simulations, "
         "J. Chem. Theory Comput. 19:4606-4618, 2023, doi 10.1021/acs.jctc.2c01282",
         "Thompson et al., LAMMPS, Comput. Phys. Commun. 271:108171, 2022, doi 10.1016/j.cpc.2021.108171",
+        *_slit_blocks.REFERENCES,
         *REFERENCES,
     )
 

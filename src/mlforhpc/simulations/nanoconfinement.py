@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from mlforhpc.core.simulation import Output, Outputs
 from mlforhpc.core.space import Integer, Real, Space, Value
+from mlforhpc.simulations import _slit_blocks
 from mlforhpc.simulations._slit import Slit
 from mlforhpc.simulations._slit_lammps import Physics
 from mlforhpc.simulations._slit_run import FULL_STEPS, OUTPUTS, SAFE_SETTINGS, SETTINGS, SlitRun, production_steps, safe, version
@@ -41,6 +42,7 @@ class Nanoconfinement:
         "Kadupitiya, Sun, Fox, Jadhao, Machine learning surrogates for molecular dynamics simulations of soft materials, "
         "J. Comput. Sci. 42:101107, 2020, doi 10.1016/j.jocs.2020.101107",
         "Thompson et al., LAMMPS, Comput. Phys. Commun. 271:108171, 2022, doi 10.1016/j.cpc.2021.108171",
+        *_slit_blocks.REFERENCES,
         *REFERENCES,
     )
 
