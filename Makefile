@@ -14,7 +14,7 @@ $(BIN)/mlforhpc: requirements.lock pyproject.toml
 	touch $@
 
 $(BIN)/pytest: $(BIN)/mlforhpc
-	$(INSTALL) '.[md,parquet,dev]'
+	$(INSTALL) '.[md,parquet,torch,onnx,dev]'
 	touch $@
 
 run: $(BIN)/mlforhpc

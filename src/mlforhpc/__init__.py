@@ -21,6 +21,7 @@ from mlforhpc.core.space import Choice, Integer, Real, Space
 if TYPE_CHECKING:
     from mlforhpc.campaign import Campaign
     from mlforhpc.learners._loading import load
+    from mlforhpc.learners._onnx import export_onnx
     from mlforhpc.scenarios.surrogate import surrogate
     from mlforhpc.simulations._executable import executable
     from mlforhpc.simulations._function import simulation
@@ -34,6 +35,7 @@ _LATER = {
     "Json": "mlforhpc.simulations._reading",
     "Pattern": "mlforhpc.simulations._reading",
     "executable": "mlforhpc.simulations._executable",
+    "export_onnx": "mlforhpc.learners._onnx",
     "load": "mlforhpc.learners._loading",
     "simulation": "mlforhpc.simulations._function",
     "surrogate": "mlforhpc.scenarios.surrogate",
@@ -56,6 +58,7 @@ __all__ = [
     "TaskError",
     "UsageError",
     "executable",
+    "export_onnx",
     "load",
     "simulation",
     "surrogate",

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from mlforhpc.campaign import Campaign
 from mlforhpc.core import document, names, trace
 from mlforhpc.core.benchmark import Benchmark, SizeName
 from mlforhpc.core.broker import Broker
-from mlforhpc.core.errors import MissingExtra, UsageError
+from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset, Learner, Surrogate
 from mlforhpc.core.manifest import Manifest, Setting
 from mlforhpc.core.record import Record
@@ -275,11 +275,10 @@ def _same_learner(options: Options, fitted: Surrogate) -> Learner:
 
 def _save_onnx(fitted: Surrogate, path: Path) -> str:
     """Write the surrogate for ONNX runtimes if that can be done; a sentence that says where, or why not."""
-    save: Any = getattr(fitted, "save_onnx", None)
-    if save is None:
-        return f"No ONNX file was written: learner '{fitted.card.get('learner')}' has no export to ONNX."
     try:
-        save(path)
-    except MissingExtra as error:
+        from mlforhpc.learners import _onnx
+
+        _onnx.export_onnx(fitted, path)
+    except UsageError as error:
         return f"No ONNX file was written. {error}"
     return f"For ONNX runtimes in {ONNX}."

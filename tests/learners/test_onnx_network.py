@@ -69,28 +69,28 @@ def assert_same(found, p):
 @pytest.mark.parametrize("n", [1, 1000])
 def test_the_graph_gives_the_numbers_of_predict(surrogate, tmp_path, n):
     """Numbers, arrays, intervals and `inside`, through logarithms, an integer and a choice, for any number of points."""
-    _onnx.export(surrogate, tmp_path / "s.onnx")
+    _onnx.export_onnx(surrogate, tmp_path / "s.onnx")
     x = SPACE.decode(np.random.default_rng(1).random((n, len(SPACE))))
     assert_same(run(tmp_path / "s.onnx", x), surrogate.predict(x))
 
 
 def test_the_edges_of_the_space_are_inside_the_graph_as_well(surrogate, tmp_path):
     """Both ends of every parameter give what `predict` gives."""
-    _onnx.export(surrogate, tmp_path / "s.onnx")
+    _onnx.export_onnx(surrogate, tmp_path / "s.onnx")
     corners = np.array([[0.1, -1.0, 1e-3, 1.0, 0.0], [10.0, 1.0, 1.0, 3.0, 2.0]])
     assert_same(run(tmp_path / "s.onnx", corners), surrogate.predict(corners))
 
 
 def test_the_coverage_is_that_of_the_export(surrogate, tmp_path):
     """Half of the runs, if that was asked for."""
-    _onnx.export(surrogate, tmp_path / "s.onnx", coverage=0.5)
+    _onnx.export_onnx(surrogate, tmp_path / "s.onnx", coverage=0.5)
     x = SPACE.decode(np.random.default_rng(2).random((20, len(SPACE))))
     assert_same(run(tmp_path / "s.onnx", x), surrogate.predict(x, coverage=0.5))
 
 
 def test_outside_the_space_nothing_is_inside(surrogate, tmp_path):
     """Where `predict` refuses, the graph answers and says that it should not be believed."""
-    _onnx.export(surrogate, tmp_path / "s.onnx")
+    _onnx.export_onnx(surrogate, tmp_path / "s.onnx")
     good = surrogate.space.decode(np.full((1, len(SPACE)), 0.5))
     x = np.repeat(good, 3, axis=0)
     x[1, 0], x[2, 1] = 10.1, -1.1
@@ -103,7 +103,7 @@ def test_few_and_many_inputs_with_errors_and_without(tmp_path, d, stated):
     """Up to eight inputs the stated errors are foreseen by a quadratic, beyond by a line; without any there is no such part."""
     space = Space({f"u{i}": Real(0.0, 1.0) for i in range(d)})
     surrogate = fitted(space, (Output(name="y", shape=(4,)),), stated)
-    _onnx.export(surrogate, tmp_path / "s.onnx")
+    _onnx.export_onnx(surrogate, tmp_path / "s.onnx")
     x = np.random.default_rng(3).random((30, d))
     assert_same(run(tmp_path / "s.onnx", x), surrogate.predict(x))
 
@@ -127,7 +127,7 @@ def test_foreseen_errors_alone():
 
 def test_the_file_says_what_it_is(surrogate, tmp_path):
     """Versions, coverage, parameters and outputs with their units; a valid model with a free first axis."""
-    _onnx.export(surrogate, tmp_path / "folder" / "s.onnx", coverage=0.8)
+    _onnx.export_onnx(surrogate, tmp_path / "folder" / "s.onnx", coverage=0.8)
     model = onnx.load(tmp_path / "folder" / "s.onnx")
     onnx.checker.check_model(model, full_check=True)
     facts = {p.key: p.value for p in model.metadata_props}
@@ -143,7 +143,7 @@ def test_the_file_says_what_it_is(surrogate, tmp_path):
 def test_two_exports_are_the_same_bytes(surrogate, tmp_path):
     """Nothing of time or place is in the file, and nothing is left beside it."""
     for name in ("a.onnx", "b.onnx"):
-        _onnx.export(surrogate, tmp_path / name)
+        _onnx.export_onnx(surrogate, tmp_path / name)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
 
@@ -153,16 +153,16 @@ def test_names_that_the_graph_needs_are_refused(tmp_path, name):
     """Before anything is written."""
     outputs = (Output(name=name), Output(name="y"))
     with pytest.raises(UsageError, match=f"output called '{name}' cannot be exported"):
-        _onnx.export(fitted(Space(a=Real(0.0, 1.0)), outputs, ()), tmp_path / "s.onnx")
+        _onnx.export_onnx(fitted(Space(a=Real(0.0, 1.0)), outputs, ()), tmp_path / "s.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_nonsense_is_refused(surrogate, tmp_path):
     """A coverage of 1, and something that has no graph."""
     with pytest.raises(UsageError, match="between 0 and 1"):
-        _onnx.export(surrogate, tmp_path / "s.onnx", coverage=1.0)
+        _onnx.export_onnx(surrogate, tmp_path / "s.onnx", coverage=1.0)
     with pytest.raises(UsageError, match="found str"):
-        _onnx.export("surrogate", tmp_path / "s.onnx")
+        _onnx.export_onnx("surrogate", tmp_path / "s.onnx")
 
 
 def test_without_onnx_the_extra_is_named(monkeypatch):

@@ -16,12 +16,13 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlforhpc.core.errors import UsageError
+from mlforhpc.core.learner import Surrogate
 from mlforhpc.core.names import missing
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Real, Space, bounds
@@ -48,6 +49,7 @@ class RunInterval(NamedTuple):
     inside: str
 
 
+@runtime_checkable
 class Exportable(Protocol):
     """A surrogate that can be exported."""
 
@@ -98,7 +100,7 @@ class Graph:
         return self.add("Gather", a, self.constant(index.astype(np.int64)), axis=1)
 
 
-def export(surrogate: Exportable, path: Path, *, coverage: float = 0.9) -> None:
+def export_onnx(surrogate: Surrogate, path: Path, *, coverage: float = 0.9) -> None:
     """Write `surrogate` to `path` as ONNX, next to it first and then renamed.
 
     Args:
@@ -110,7 +112,7 @@ def export(surrogate: Exportable, path: Path, *, coverage: float = 0.9) -> None:
         UsageError: a coverage outside (0, 1), an output of a name that the graph needs, or a surrogate that cannot be exported.
         MissingExtra: (on import of this module) onnx is not installed.
     """
-    if not hasattr(surrogate, "onnx_graph"):
+    if not isinstance(surrogate, Exportable):
         raise UsageError(f"A surrogate with a method 'onnx_graph' is wanted for export to ONNX, found {type(surrogate).__name__}.")
     taken = {INPUT, INSIDE, *(o.name + ending for o in surrogate.outputs for ending in ENDINGS[1:])}
     reserved = [o.name for o in surrogate.outputs if o.name in taken]

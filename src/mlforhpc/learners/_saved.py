@@ -26,7 +26,7 @@ def content_hash(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) 
     """sha256 in hex of metadata and arrays, whatever their order."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name], dtype="<f8")
+        array = np.asarray(arrays[name], dtype="<f8", order="C")
         digest.update(f"\n{name}{array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -37,7 +37,7 @@ def write(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, FloatArr
     path = Path(path)
     content = {"metadata": metadata, "sha256": content_hash(metadata, arrays)}
     header = {"mlforhpc": json.dumps(content, sort_keys=True)}  # one entry: safetensors keeps no order of several
-    data = save({name: np.ascontiguousarray(array, dtype="<f8") for name, array in arrays.items()}, header)
+    data = save({name: np.asarray(array, dtype="<f8", order="C") for name, array in arrays.items()}, header)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

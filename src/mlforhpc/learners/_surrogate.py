@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from mlforhpc.learners._calibration import Calibration
 from mlforhpc.learners._model import Model
 from mlforhpc.learners._saved import SCHEMA_VERSION, content_hash, output_from_json, output_to_json, space_from_json, space_to_json, write
 from mlforhpc.learners._table import column_blocks
+
+if TYPE_CHECKING:
+    from mlforhpc.learners._onnx import Graph, RunInterval
 
 NAME = "gaussian_process"
 CHUNK_BYTES = 800_000
@@ -86,6 +89,14 @@ class GaussianProcessSurrogate:
         found *= self.model.scale[:, None]
         found *= self.space.slopes(x)[:, None, :]
         return {name: found[:, a:b].reshape(len(x), *shape, len(self.space)) for name, shape, a, b in self._places}
+
+    def onnx_graph(self, graph: Graph, u: str, coverage: float) -> RunInterval:
+        """See `mlforhpc.learners._onnx.Exportable`."""
+        from mlforhpc.learners._process_onnx import add_model
+
+        if not 0.0 < coverage < 1.0:
+            raise UsageError(f"Coverage must lie between 0 and 1 (say 0.9), found {coverage}.")
+        return add_model(graph, u, self.model, self._width("foreseen", coverage, False))
 
     def covariance(self, x: FloatArray, x2: FloatArray) -> FloatArray:
         """See `mlforhpc.core.learner.Informative`; a part is a principal component."""

@@ -16,7 +16,7 @@ import numpy as np
 from mlforhpc.core.errors import OutOfBounds, UsageError
 from mlforhpc.core.learner import Dataset, Learner, Prediction, Surrogate
 from mlforhpc.core.simulation import Output
-from mlforhpc.core.space import FloatArray, Integer, Real, Space
+from mlforhpc.core.space import FloatArray, Integer, Real, Space, bounds
 from mlforhpc.testing.conforming import NotConforming, require
 
 SPACE = Space(a=Real(0.0, 2.0), b=Real(-1.0, 1.0), k=Integer(1, 3))
@@ -96,6 +96,24 @@ def covers(learner: Learner) -> None:
     require(joint > _width(surrogate.predict(x), "profile"), "The joint interval of a profile must be wider than the pointwise one.")
 
 
+def differentiates(learner: Learner) -> None:
+    """`gradient` is the derivative of the mean, as central differences find it; an integer has none."""
+    surrogate, x = learner.fit(dataset(), seed=0), points(60, 13)
+    low, high = np.transpose([bounds(p) for p in SPACE.parameters.values()])
+    step = 1e-3 * (high - low)
+    x[:, :2] = np.clip(x, low + step, high - step)[:, :2]
+    found = surrogate.gradient(x)
+    for o in OUTPUTS:
+        require(found[o.name].shape == (60, *o.shape, 3), f"The gradient of '{o.name}' must have shape (n, *shape, d).")
+        require(bool(np.isnan(found[o.name][..., 2]).all()), f"The gradient of '{o.name}' with respect to an integer must be NaN.")
+        for j, name in enumerate(("a", "b")):
+            after, before = (surrogate.predict(x + sign * step * (np.arange(3) == j)).mean[o.name] for sign in (1.0, -1.0))
+            numeric = (after - before) / (2.0 * step[j])
+            off = np.sqrt(np.mean((found[o.name][..., j] - numeric) ** 2)) / np.sqrt(np.mean(numeric**2))
+            require(bool(off < 0.02), f"The gradient of '{o.name}' with respect to '{name}' is {off:.1%} off central differences.")
+    _require_raises(OutOfBounds, lambda: surrogate.gradient(np.array([[9.0, 0.0, 1.0]])), "a gradient outside the space")
+
+
 def repeats_itself(learner: Learner) -> None:
     """The same data and seed give the same version and the same digits."""
     first, second = (learner.fit(dataset(), seed=3) for _ in range(2))
@@ -121,7 +139,7 @@ def saves(learner: Learner) -> None:
         require([p.name for p in Path(folder).iterdir()] == [path.name], "`save` must leave one file, the one that was named.")
 
 
-CHECKS = (answers_in_shape, learns, covers, repeats_itself, refuses, saves)
+CHECKS = (answers_in_shape, learns, covers, differentiates, repeats_itself, refuses, saves)
 
 
 def _width(p: Prediction, name: str) -> float:
