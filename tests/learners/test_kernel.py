@@ -29,7 +29,7 @@ def kernel(theta, a, b):
 
     def k(u, v):
         parts = zip(u, v, p.lengths, p.shares, strict=True)
-        return p.variance * e(u) * e(v) * np.prod([1.0 - r + r * np.exp(-((x - y) ** 2) / (2.0 * l**2)) for x, y, l, r in parts])
+        return p.variance * e(u) * e(v) * np.prod([1.0 - r + r * np.exp(-((x - y) ** 2) / (2.0 * length**2)) for x, y, length, r in parts])
 
     return np.array([[k(u, v) for v in b] for u in a])
 
@@ -89,15 +89,15 @@ def test_pairs_in_blocks_are_pairs_at_once(monkeypatch, block):
     u, lengths, shares, weight = rng.random((20, 3)), np.array([0.3, 0.5, 2.0]), np.array([0.2, 0.5, 0.9]), rng.standard_normal(190)
     pairs = Pairs.of(u)
     product, part = pairs.correlations(lengths, shares)
-    sums = pairs.slopes(part, weight)
+    sums = np.array(pairs.slopes(part, weight))
     monkeypatch.setattr(_kernel, "BLOCK", block)
     again, part_again = pairs.correlations(lengths, shares)
     assert np.array_equal(again, product) and np.array_equal(part_again, part)
-    assert pairs.slopes(part, weight) == pytest.approx(sums, rel=1e-12)
+    assert np.array(pairs.slopes(part, weight)) == pytest.approx(sums, rel=1e-12)
     whole = correlation(u, u, lengths, shares)
     assert whole[pairs.second, pairs.first] == pytest.approx(product, rel=1e-14)
     assert whole.ravel(order="F")[pairs.place] == pytest.approx(product, rel=1e-14)
-    assert sums == pytest.approx((part @ weight, (part * pairs.squared) @ weight), rel=1e-12)
+    assert sums == pytest.approx(np.array([part @ weight, (part * pairs.squared) @ weight]), rel=1e-12)
 
 
 @pytest.mark.parametrize("ordered", [[True, True, True], [True, False, True], [False, False, False]], ids=["all", "one choice", "choices"])
@@ -109,10 +109,8 @@ def test_the_gradient_is_that_of_the_value(ordered, stated):
     theta = theta_of([0.5, 0.4, 0.9], [0.3, 0.8, 0.5], [0.4, -0.3, 0.2], m=0.7, s2=1.3, t=1.2, g=0.02)
     pairs, h = Pairs.of(u), trend_basis(u, np.array(ordered))
     _, gradient = restricted_likelihood(theta, pairs, y, v, h)
-    steps = 1e-5 * np.eye(len(theta))
-    numeric = [
-        (restricted_likelihood(theta + e, pairs, y, v, h)[0] - restricted_likelihood(theta - e, pairs, y, v, h)[0]) / 2e-5 for e in steps
-    ]
+    value = [[restricted_likelihood(theta + e, pairs, y, v, h)[0] for e in sign * 1e-5 * np.eye(len(theta))] for sign in (1.0, -1.0)]
+    numeric = np.subtract(*value) / 2e-5
     assert gradient == pytest.approx(numeric, abs=1e-6)
     assert (gradient != 0.0).sum() == len(theta) - (not any(ordered)) - (not stated)
 
