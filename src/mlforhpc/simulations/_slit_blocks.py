@@ -44,12 +44,13 @@ def summarised(slit: Slit, sampled: Sampled, *, bins: int, error_scale: float) -
     errors: dict[str, FloatArray] = {}
     # an error bar is never less than what one ion, seen once, makes of a bin
     one_ion = half / (slit.area * np.array(slit.width)) / nominal[:, 0] / (sampled.samples * len(blocks))  # (2,)
+    steps = [paths(sampled.pulls[:, s] / nominal[s], slit.width[s], half) for s in (0, 1)]
+    profiles = [combined(folded[:, s], steps[s], growth=growth, least=one_ion[s]) for s in (0, 1)]
+    own_growth = inflation(np.stack(profiles, axis=1))
     for s, name in enumerate(SPECIES):
-        steps = paths(sampled.pulls[:, s] / nominal[s], slit.width[s], half)
-        profile = combined(folded[:, s], steps, growth=growth, least=one_ion[s])
-        rows = {"": profile, **_derived(slit, profile, species=s)}  # (B, ...) each
+        rows = {"": profiles[s], **_derived(slit, profiles[s], species=s)}  # (B, ...) each
         for suffix, series in rows.items():
-            mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, growth), one_ion[s])
+            mean, error = series.mean(0), error_scale * np.maximum(standard_error(series, own_growth), one_ion[s])
             values[name + suffix] = mean if suffix else np.concatenate([mean, mean[::-1]])
             errors[name + suffix] = error if suffix else np.concatenate([error, error[::-1]])
     checks = {
