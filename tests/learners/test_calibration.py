@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import f as fisher
@@ -148,6 +150,9 @@ def test_what_left_out_runs_show_by_hand(stated):
 
 def test_without_folds_the_card_says_so():
     """Student's distribution, with one degree of freedom less than there are places."""
-    found = check(runs_of(np.arange(3.0)), [], [])
-    assert found.card == {"calibration": "none: Student's distribution"}
-    assert found.stated.factors(0.9, False) == pytest.approx([2.92], rel=0.02)
+    three = runs_of(np.arange(3.0))
+    often = replace(three.rows(np.repeat(np.arange(3), 4)), u=np.repeat(three.u, 4, axis=0))
+    for table in (three, often):
+        found = check(table, [], [])
+        assert found.card == {"calibration": "none: Student's distribution"}
+        assert found.stated.factors(0.9, False) == pytest.approx([2.92], rel=0.02)

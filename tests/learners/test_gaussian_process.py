@@ -199,9 +199,10 @@ def test_mean_and_variance_are_those_of_whole_matrices(n):
     """Plain linear algebra on the fitted hyperparameters: slopes with their prior, none for the choice; 64 rows are multiplied at once."""
     rng, space = np.random.default_rng(n), Space(a=Real(0.0, 1.0), b=Real(1.0, 100.0, log=True), c=Choice(("p", "q")))
     x, at = (space.decode(rng.random((k, 3))) for k in (n, 9))
-    y = np.sin(4.0 * x[:, 0]) * (1.0 + x[:, 2]) + np.log(x[:, 1]) * x[:, 0] + 0.1 * rng.standard_normal(n)
+    y = np.exp(3.0 * x[:, 0]) * (np.sin(1.5 * np.log(x[:, 1])) + x[:, 2]) + 0.7 * rng.standard_normal(n)
     model = gaussian_process.create(folds=0).fit(dataset(x, {"y": y}, space=space), seed=0).model
     assert model.lengths[0, 2] == pytest.approx(0.05) and model.ordered.tolist() == [1.0, 1.0, 0.0]
+    assert model.growth[0].any() == (n > 5)
 
     def covariance(a, b):
         e, f = (np.exp((2.0 * v - 1.0) @ model.growth[0]) for v in (a, b))
@@ -264,6 +265,19 @@ def test_the_gradient_is_that_of_the_mean(n, noise, tolerance):
         for j in (0, 1):
             by_u = of[..., j] / slopes[:, j].reshape(-1, *[1] * (of.ndim - 2))
             assert np.abs(by_u - differences(surrogate, x, name, j, 5e-3)).max() < tolerance * np.abs(by_u).max()
+
+
+def test_growth_is_in_the_gradient():
+    """A function that varies more and more along an input."""
+    space = Space(a=Real(0.0, 1.0), b=Real(0.0, 1.0))
+    x, new = design(space, seed=1, runs=60), 0.02 + 0.96 * np.random.default_rng(0).random((40, 2))
+    y = np.exp(4.0 * x[:, 0]) * np.sin(7.0 * x[:, 1])
+    surrogate = gaussian_process.create(folds=0).fit(dataset(x, {"y": y}, space=space), seed=0)
+    assert surrogate.model.growth[0, 0] > 0.1
+    for j in (0, 1):
+        step = 1e-3 * np.eye(2)[j]
+        numeric = (surrogate.predict(new + step).mean["y"] - surrogate.predict(new - step).mean["y"]) / 2e-3
+        assert surrogate.gradient(new)["y"][:, j] == pytest.approx(numeric, abs=1e-4 * np.abs(numeric).max())
 
 
 def test_gradients_come_in_chunks():

@@ -199,9 +199,10 @@ p = s.predict(np.load({str(tmp_path / "x.npy")!r}), joint=True)
 np.savez({str(tmp_path / "p.npz")!r}, version=s.version, **p.upper)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
-    found, wanted = np.load(tmp_path / "p.npz"), surrogate.predict(data.x, joint=True).upper
-    assert str(found["version"]) == surrogate.version
-    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    wanted = surrogate.predict(data.x, joint=True).upper
+    with np.load(tmp_path / "p.npz") as found:
+        assert str(found["version"]) == surrogate.version
+        assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"Learner 'network' needs the package 'torch'.*pip install 'mlforhpc\[torch\]'"):
         names.load("learners", "network").create().fit(data, seed=0)

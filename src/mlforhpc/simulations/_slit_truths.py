@@ -165,14 +165,14 @@ def energy_conservation(simulation: Nanoconfinement | ChargedSlit, *, seed: int 
 def error_bars(simulation: Nanoconfinement, *, seed: int = 0) -> Check:
     """Spread over pairs of independent runs against the stated standard errors."""
     spread = stated = 0.0
-    for k in range(12):
+    for k in range(24):
         for x in SYSTEMS[:2]:
             first, second = (run_once(simulation, x, fidelity=0.006, seed=derive(seed, "pair", k, side)) for side in (0, 1))
             for name in ("cation", "anion"):
                 spread += float(((first.values[name] - second.values[name]) ** 2).sum())
                 stated += float((first.standard_errors[name] ** 2 + second.standard_errors[name] ** 2).sum())
     found = spread / stated
-    sentence = f"Squared differences of 24 pairs of runs over the stated squared errors: {found:.2f}, should be 1, within 0.8 to 1.25."
+    sentence = f"Squared differences of 48 pairs of runs over the stated squared errors: {found:.2f}, should be 1, within 0.8 to 1.25."
     return outcome("error bars", 0.8 <= found <= 1.25, found, 1.25, sentence)
 
 
