@@ -302,3 +302,12 @@ def test_a_changed_table_is_another_one(call, tmp_path):
     path.write_text(path.read_text().replace("0.6", "0.7"))
     done = call("surrogate", "--resume", folder)
     assert done.code == 2 and "was begun with content of the table" in done.said
+
+
+def test_a_tolerance_alone_decides_how_many_runs(call, wave, tmp_path):
+    """No budget: it simulates until runs left out show the tolerance, foresees nothing false, and the verdict is the last look's."""
+    done = call("surrogate", f"{wave}:made", "--tolerance", 0.05, "--into", tmp_path, "--json")
+    result = document.decode((folder_of(done) / "result.json").read_bytes(), ResultDocument).result
+    assert done.code == 0 and result.verdict.status == "VALID" and "the tolerance was reached" in result.verdict.reason
+    (course,) = [t for t in result.tables if t.name == "course"]
+    assert course.rows[-1][2] <= 0.05 and "tolerance 0.05 reached" in course.caption
