@@ -70,7 +70,7 @@ def tabulate(data: Dataset) -> Table:
     for output in data.outputs:
         ok &= np.isfinite(data.y[output.name]).reshape(len(data), -1).all(axis=1)
     if ok.sum() < 2:
-        raise UsageError(f"A Gaussian process needs at least 2 runs that ended with 'ok', found {int(ok.sum())} of {len(data)}.")
+        raise UsageError(f"Learning needs at least 2 runs that ended with 'ok', found {int(ok.sum())} of {len(data)}.")
     kept = data.rows(np.flatnonzero(ok))
     values, errors, stated, scales = [], [], [], []
     derived = np.repeat([o.derived for o in data.outputs], [math.prod(o.shape) for o in data.outputs])
