@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -27,7 +25,7 @@ from mlforhpc.core.names import missing
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Real, Space, bounds
 from mlforhpc.learners._noise import MOST_QUADRATIC, pairs
-from mlforhpc.learners._saved import output_to_json, space_to_json
+from mlforhpc.learners._saved import output_to_json, replace_file, space_to_json
 from mlforhpc.learners._table import column_blocks
 
 try:
@@ -126,7 +124,7 @@ def export_onnx(surrogate: Surrogate, path: Path, *, coverage: float = 0.9) -> N
         for ending, columns in zip(ENDINGS, parts, strict=True):
             own = graph.columns(columns, np.arange(a, b))
             graph.add("Reshape", own, graph.constant([-1, *output.shape]), name=output.name + ending)
-    _write(Path(path), _model(surrogate, graph, coverage).SerializeToString())
+    replace_file(Path(path), _model(surrogate, graph, coverage).SerializeToString())
 
 
 def encode(graph: Graph, space: Space) -> str:
@@ -200,17 +198,3 @@ def _model(surrogate: Exportable, graph: Graph, coverage: float) -> onnx.ModelPr
     helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -38,6 +38,11 @@ def write(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, FloatArr
     content = {"metadata": metadata, "sha256": content_hash(metadata, arrays)}
     header = {"mlforhpc": json.dumps(content, sort_keys=True)}  # one entry: safetensors keeps no order of several
     data = save({name: np.asarray(array, dtype="<f8", order="C") for name, array in arrays.items()}, header)
+    replace_file(path, data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """The file's content from now on, after a sync; a reader finds the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -25,7 +25,7 @@ from mlforhpc.scenarios.judgement import judge
 from mlforhpc.scenarios.referee import HeldOut, measure
 from mlforhpc.scenarios.surrogate import surrogate
 
-VERSION = "1"
+VERSION = "2"
 CLASS = "around"
 SOURCE = "Morris, Mitchell, Ylvisaker, Bayesian design and analysis of computer experiments, Technometrics 35, 1993"
 RUNS = {"tiny": 40, "small": 100, "medium": 400, "large": 1000}

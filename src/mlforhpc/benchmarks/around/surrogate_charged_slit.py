@@ -36,7 +36,7 @@ from mlforhpc.scenarios.referee import HeldOut, Rung, measure
 from mlforhpc.scenarios.surrogate import surrogate
 from mlforhpc.simulations import charged_slit
 
-VERSION = "3"
+VERSION = "4"
 CLASS = "around"
 SOURCE = charged_slit.ChargedSlit.references[0]
 STRATA = {"z+ z- = 1": (1, 1), "z+ z- = 2": (2, 2), "z+ z- = 3": (3, 3), "z+ z- > 3": (4, 9)}  # least and most coupling

@@ -1,9 +1,9 @@
-"""From about a hundred MD runs, can a learner give the ionic density profiles between two walls, and from when does it pay?
+"""From a few hundred short MD runs, can a learner give the ionic density profiles between two walls, and from when does it pay?
 
 Simulation: primitive-model electrolyte in a slit, LAMMPS (`simulations/nanoconfinement.py`): confinement h 3-4 nm, salt c 0.3-0.9 M,
 valence z+ 1-3 (z- = -1), ion diameter d 0.5-0.75 nm; 64 bins of the accessible width, cation and anion.
-Learned:    runs of one length, a Sobol design that reaches over the edges; Gaussian process on principal components, calibrated on
-            refitted folds.
+Learned:    runs of one length, first a Sobol design that reaches over the edges, then each where it takes most from the expected error
+            for its cost; Gaussian process on principal components, calibrated on refitted folds.
 Quality:    relative error q of both profiles over held-out systems, from pairs of reference runs; 90 % intervals.
 Baseline:   the MD run, with good settings and its profiles smoothed, that is as accurate as the surrogate, from the ladder of run
             lengths of the same systems.
