@@ -47,6 +47,20 @@ class Calibration:
         return np.asarray(scores[:, round(level * (scores.shape[1] - 1))])
 
 
+def packed(stated: Calibration, foreseen: Calibration) -> dict[str, FloatArray]:
+    """Both calibrations of a surrogate as arrays to save."""
+    pairs = {"stated": stated, "foreseen": foreseen}
+    return {f"{name}_{part}": getattr(c, part) for name, c in pairs.items() for part in ("pointwise", "joint")}
+
+
+def unpacked(arrays: dict[str, FloatArray]) -> tuple[Calibration, Calibration]:
+    """The inverse of `packed`: takes its arrays out of `arrays`."""
+    stated, foreseen = (
+        Calibration(pointwise=arrays.pop(f"{name}_pointwise"), joint=arrays.pop(f"{name}_joint")) for name in ("stated", "foreseen")
+    )
+    return stated, foreseen
+
+
 def calibrate(scores: FloatArray, blocks: tuple[tuple[int, int], ...]) -> Calibration:
     """From scores (n, m) of n runs; `blocks` are the columns of each output."""
     grid = np.linspace(0.0, 1.0, LEVELS)

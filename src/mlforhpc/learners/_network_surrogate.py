@@ -13,9 +13,9 @@ from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Prediction
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Space
-from mlforhpc.learners._calibration import Calibration
+from mlforhpc.learners._calibration import Calibration, packed, unpacked
 from mlforhpc.learners._network_model import Model
-from mlforhpc.learners._saved import SCHEMA_VERSION, content_hash, output_from_json, output_to_json, space_from_json, space_to_json, write
+from mlforhpc.learners._saved import content_hash, describe, output_from_json, space_from_json, write
 from mlforhpc.learners._table import column_blocks
 
 if TYPE_CHECKING:
@@ -135,28 +135,15 @@ class NetworkSurrogate:
         return given
 
     def _metadata(self) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "learner": NAME,
-            "space": space_to_json(self.space),
-            "outputs": [output_to_json(o) for o in self.outputs],
-            "card": dict(self.card),
-        }
+        return describe(NAME, self.space, self.outputs, self.card)
 
     def _arrays(self) -> dict[str, FloatArray]:
-        return {
-            **self.model.arrays(),
-            "stated_pointwise": self.stated.pointwise,
-            "stated_joint": self.stated.joint,
-            "foreseen_pointwise": self.foreseen.pointwise,
-            "foreseen_joint": self.foreseen.joint,
-        }
+        return {**self.model.arrays(), **packed(self.stated, self.foreseen)}
 
 
 def from_saved(metadata: dict[str, Any], arrays: dict[str, FloatArray]) -> NetworkSurrogate:
     """The surrogate that `_metadata` and `_arrays` describe."""
-    stated = Calibration(pointwise=arrays.pop("stated_pointwise"), joint=arrays.pop("stated_joint"))
-    foreseen = Calibration(pointwise=arrays.pop("foreseen_pointwise"), joint=arrays.pop("foreseen_joint"))
+    stated, foreseen = unpacked(arrays)
     return NetworkSurrogate(
         space=space_from_json(metadata["space"]),
         outputs=tuple(output_from_json(row) for row in metadata["outputs"]),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,17 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def describe(learner: str, space: Space, outputs: Sequence[Output], card: Mapping[str, str | float]) -> dict[str, Any]:
+    """Metadata of a surrogate."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "learner": learner,
+        "space": space_to_json(space),
+        "outputs": [output_to_json(o) for o in outputs],
+        "card": dict(card),
+    }
 
 
 def read(path: Path, learner: str) -> tuple[dict[str, Any], dict[str, FloatArray]]:
