@@ -113,7 +113,7 @@ def test_compare_refuses_two_versions(finished, tmp_path):
     other = tmp_path / "other"
     subprocess.run(["cp", "-r", str(finished), str(other)], check=True)
     manifest = other / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"benchmark_version": "1"', '"benchmark_version": "0"'))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"benchmark_version": "0"}))
     done = call("compare", str(finished), str(other))
     assert done.returncode == 2 and "version" in done.stderr
 
