@@ -72,7 +72,7 @@ SIZES = {
     "tiny": Size(runs=12, steps=2_000, first=8, held_out=2, corner=3, packed=3, reference_steps=1_000, rungs=((500, 1),), smaller=(6,)),
     "small": Size(
         runs=190, steps=12_000, first=56, held_out=20, corner=16, packed=24, reference_steps=12_000,
-        rungs=((2_400, 1), (30_000, 5)), smaller=(30, 60),
+        rungs=((2_400, 1), (40_000, 6)), smaller=(30, 60),
     ),
     "medium": Size(
         runs=3_400, steps=1_000_000, first=400, held_out=64, corner=64, packed=64, reference_steps=1_000_000,
