@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import qmc
 
+from mlforhpc.core.learner import Dataset
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.simulations import borehole, environmental, friedman, otl_circuit, piston, wing_weight
@@ -83,6 +84,21 @@ def runs(simulation: Simulation, u: np.ndarray, seed: int) -> np.ndarray:
     ]
     y = np.array(found)
     return y if y.ndim == 1 else y.reshape(len(y), -1)
+
+
+def dataset(simulation: Simulation, x: np.ndarray, y: np.ndarray) -> Dataset:
+    """Runs at x (n, d), in physical units, that gave y (n, *shape) and state no standard errors."""
+    n, name = len(x), simulation.outputs[0].name
+    return Dataset(
+        space=simulation.space,
+        outputs=simulation.outputs,
+        x=x,
+        y={name: y},
+        y_se={},
+        outcome=("ok",) * n,
+        fidelity=np.ones(n),
+        cost_s=np.ones(n),
+    )
 
 
 def scores(found: Measured, test: Test) -> dict[str, float]:

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from _emulation import FUNCTIONS
+from _emulation import FUNCTIONS, dataset
 from mlforhpc import learners
 from mlforhpc.core import names
 from mlforhpc.core.learner import Dataset
-from mlforhpc.core.simulation import Simulation
 from peers.measuring import Answer, Measured, Predict, measure
 
 if TYPE_CHECKING:
@@ -75,18 +74,3 @@ def alone(key: Key, data: Dataset) -> dict[str, float]:
     begin = time.process_time()
     process.fit_whole(table.tabulate(data), options, key.seed)
     return {"fit_whole_cpu_s": time.process_time() - begin}
-
-
-def dataset(simulation: Simulation, x: np.ndarray, y: np.ndarray) -> Dataset:
-    """Runs that state no standard errors."""
-    n, name = len(x), simulation.outputs[0].name
-    return Dataset(
-        space=simulation.space,
-        outputs=simulation.outputs,
-        x=x,
-        y={name: y},
-        y_se={},
-        outcome=("ok",) * n,
-        fidelity=np.ones(n),
-        cost_s=np.ones(n),
-    )

@@ -23,8 +23,7 @@ import numpy as np
 from scipy.stats import binom
 
 from _accuracy_table import table
-from _emulation import runs
-from mlforhpc.core.learner import Dataset
+from _emulation import dataset, runs
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.strategy import Observation, Strategy
@@ -101,21 +100,6 @@ def campaign(simulation: Simulation, plan: Strategy) -> tuple[np.ndarray, np.nda
         plan.tell([Observation(id=p.id, outcome="ok", y={name: np.array(v)}) for p, v in zip(proposals, values, strict=True)])
         x, y = np.vstack([x, new]), np.concatenate([y, values])
     return x, y
-
-
-def dataset(simulation: Simulation, x: np.ndarray, y: np.ndarray) -> Dataset:
-    """What the learner sees."""
-    n, name = len(x), simulation.outputs[0].name
-    return Dataset(
-        space=simulation.space,
-        outputs=simulation.outputs,
-        x=x,
-        y={name: y},
-        y_se={},
-        outcome=("ok",) * n,
-        fidelity=np.ones(n),
-        cost_s=np.ones(n),
-    )
 
 
 def read() -> Curves:

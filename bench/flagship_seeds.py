@@ -1,6 +1,7 @@
 """Several runs of one benchmark in one table: every seed, and all of them together with nested intervals.
 
 mlforhpc run surrogate-nanoconfinement --repeats 5 && python bench/flagship_seeds.py runs/*-surrogate-nanoconfinement-small-*
+python bench/flagship_seeds.py runs/* --against older/*     beside runs of another version: same seeds, so the same held-out systems
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from scipy.special import stdtrit
 
 from mlforhpc.core.result import Interval
 from mlforhpc.metrics.gain import LearnedCost, Repeat, gain_figures
@@ -21,13 +23,51 @@ def main() -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path)
-    runs = sorted((read(path) for path in parser.parse_args().runs), key=lambda run: run.manifest.seed)
+    parser.add_argument("--against", nargs="+", type=Path, default=[])
+    chosen = parser.parse_args()
+    runs, older = (sorted((read(path) for path in paths), key=lambda run: run.manifest.seed) for paths in (chosen.runs, chosen.against))
+    if older:
+        return paired(runs, older)
     print("| seed | verdict | q | upper limit | gain(1000) | N* | S(inf) | coverage | by stratum, worst | score / constant | replica |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for run in runs:
         print(row(run))
     if len(runs) > 1:
         together(runs)
+
+
+def paired(runs: list[RunFolder], older: list[RunFolder]) -> None:
+    """Ratios by seed to the older run, and their geometric means with one-sided 95 % limits (Student's t of the logarithms)."""
+    before = {run.manifest.seed: run for run in older}
+    pairs = [(run, before[run.manifest.seed]) for run in runs if run.manifest.seed in before]
+    for new, old in pairs:
+        held = [np.load(run.path / "artifacts" / "quality.npz")["x"] for run in (new, old)]
+        if not np.array_equal(*held):
+            raise SystemExit(f"Seed {new.manifest.seed}: the two runs were judged on different systems.")
+    figures = {"q": of_quality, "N*": break_even, "learned core-s": learned_s}
+    print("| seed | " + " | ".join(f"{name} | before | ratio" for name in figures) + " |\n|---|" + "---|---|---|" * len(figures))
+    for new, old in pairs:
+        cells = [f"{f(new):.4g} | {f(old):.4g} | {f(new) / f(old):.3f}" for f in figures.values()]
+        print(f"| {new.manifest.seed} | " + " | ".join(cells) + " |")
+    print()
+    for name, f in figures.items():
+        logs = np.array([np.log(f(new) / f(old)) for new, old in pairs])
+        half = stdtrit(len(logs) - 1, 0.95) * logs.std(ddof=1) / np.sqrt(len(logs))
+        limits = np.exp(logs.mean() + half * np.array([-1.0, 1.0]))
+        print(f"{name}: {np.exp(logs.mean()):.3f} times, one-sided 95 % limits {limits[0]:.3f} and {limits[1]:.3f}, {len(logs)} seeds")
+
+
+def of_quality(run: RunFolder) -> float:
+    return run.result.quality["q"]
+
+
+def break_even(run: RunFolder) -> float:
+    return float(run.result.performance["N_star"] or np.nan)
+
+
+def learned_s(run: RunFolder) -> float:
+    """Slot-seconds of everything that could change an answer: choosing, simulating and learning."""
+    return sum(float(v or 0.0) for name, v in run.result.performance.items() if name.startswith("slot_s[") and name.endswith("learned]"))
 
 
 def row(run: RunFolder) -> str:

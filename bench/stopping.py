@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 
 import _stopping_table
+from _emulation import dataset
 from mlforhpc.core.learner import Dataset
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.learners import gaussian_process
-from mlforhpc.scenarios.learning_curve import forecast, level_of, look, next_look, squared_errors
+from mlforhpc.scenarios.learning_curve import forecast, level_of, look, next_look, pilots, squared_errors
 from mlforhpc.simulations import borehole, environmental, friedman, otl_circuit, piston, wing_weight
 from mlforhpc.strategies.sobol import design
 
@@ -60,8 +61,8 @@ class Sequence:
     def __init__(self, function: str, seed: int) -> None:
         self.function, self.seed, self.simulation = function, seed, FUNCTIONS[function]
         self.x = design(self.simulation.space, seed=derive(seed, "design"), runs=512)
-        self.test = dataset(self.simulation, self.simulation.space.decode(self._uniform()))
-        self.made = dataset(self.simulation, self.x[:LONGEST])
+        self.test = made(self.simulation, self.simulation.space.decode(self._uniform()))
+        self.made = made(self.simulation, self.x[:LONGEST])
 
     def _uniform(self) -> np.ndarray:
         return np.random.default_rng(derive(self.seed, "test")).random((TEST_POINTS, len(self.simulation.space)))
@@ -75,18 +76,14 @@ class Sequence:
 
     @property
     def pilots(self) -> int:
-        return max(30, 4 * len(self.simulation.space))
+        return pilots(len(self.simulation.space))
 
 
-def dataset(simulation: Simulation, x: np.ndarray) -> Dataset:
+def made(simulation: Simulation, x: np.ndarray) -> Dataset:
     """Runs at x (n, d)."""
-    name, n = simulation.outputs[0].name, len(x)
-    points = [simulation.space.point(row) for row in x]
-    y = np.array([simulation.simulate(p, settings={}, fidelity=1.0, seed=0, workdir=Path()).values[name] for p in points])
-    ones = np.ones(n)
-    return Dataset(
-        space=simulation.space, outputs=simulation.outputs, x=x, y={name: y}, y_se={}, outcome=("ok",) * n, fidelity=ones, cost_s=ones
-    )  # fmt: skip
+    name, points = simulation.outputs[0].name, [simulation.space.point(row) for row in x]
+    y = [simulation.simulate(p, settings={}, fidelity=1.0, seed=0, workdir=Path()).values[name] for p in points]
+    return dataset(simulation, x, np.array(y))
 
 
 class Table:

@@ -168,11 +168,18 @@ def manifest_of(folder: Path) -> Manifest:
 
 
 def replayed(folder: Path) -> Iterator[Replayed]:
-    """The decisions of a run made again; its space and outputs are those of its surrogate, so that no simulation is needed."""
+    """The decisions of a run made again; space and outputs are those of its surrogate, so that one's own simulation is not needed.
+
+    One of ours is, as a strategy may have asked it what runs cost.
+    """
     manifest, saved = manifest_of(folder), load(folder)
     decisions = [(e.decision, e.data) for e in trace.read(folder / "events.jsonl") if isinstance(e, trace.Decision)]
 
-    def simulation_of(name: str) -> Recorded:
+    def simulation_of(name: str) -> Simulation:
+        if name in names.find("simulations"):
+            ours: Simulation = names.load("simulations", name).create()
+            if ours.version == manifest.benchmark_version:
+                return ours
         return Recorded(name=name, version=manifest.benchmark_version, space=saved.space, outputs=saved.outputs)
 
     with FolderStore.open(folder / "store", read_only=True) as store:

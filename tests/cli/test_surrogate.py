@@ -150,6 +150,17 @@ def test_report_cite_and_replay_work_on_the_folder(call, wave, tmp_path):
     assert rows.code == 0 and [r["decision"] for r in rows.json] == ["strategy", "ask", "learned"]
 
 
+def test_replay_asks_our_simulations_what_runs_cost(call, tmp_path):
+    """Active learning chose by the costs that the slit's simulation tells; its decisions come out the same."""
+    slit = tmp_path / "slit.py"
+    slit.write_text("from mlforhpc.simulations import nanoconfinement\n\nmade = nanoconfinement.create()\n")
+    how = ("--fidelity", 0.0005, "--strategy", "variance", "--learner", "gaussian_process")
+    done = call("surrogate", f"{slit}:made", "--budget", 26, *how, *SERIAL, "--validation-runs", 1, "--into", tmp_path, "--json")
+    assert done.code == 0, done.err
+    rows = call("replay", folder_of(done), "--json").json
+    assert all(r["same"] for r in rows) and sum(r["decision"] == "ask" for r in rows) > 1
+
+
 def test_a_table_is_learned_and_replayed(call, tmp_path):
     """16 rows, one of them failed; bounds from the data and said so; a profile; the runs are kept in the folder's store."""
     done = call("surrogate", "--table", table(tmp_path), "--outputs", "y,profile=p0..p2", *KEPT, "--into", tmp_path / "runs", "--json")

@@ -198,6 +198,14 @@ def test_a_budget_ends_what_a_tolerance_does_not(campaign):
     assert foreseen["at"] == learned.course.forecast.at and "0.0001" in foreseen["sentence"]
 
 
+def test_a_tolerance_that_cannot_be_reached_ends_where_forecasts_end(campaign, monkeypatch):
+    """More runs do not take noise away: without a budget it ends at so many times the first look's 30 runs, and says what to do."""
+    monkeypatch.setattr("mlforhpc.scenarios.surrogate.FARTHEST", 2.0)
+    learned = surrogate(campaign.broker, make(noisy), tolerance=1e-4, seed=0)
+    assert len(learned.data) == 60
+    assert learned.course.stopped == "tolerance 0.0001 not reached: All 60 runs came back. Give a larger budget to go on"
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_bad_tolerance_is_refused(campaign, tolerance):
     """Before anything runs; so is asking for nothing at all."""

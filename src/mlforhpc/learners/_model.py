@@ -141,10 +141,12 @@ class Model:
         mean += self.centre
         variance = np.dot(variances.T, self.squares)
         variance += self._floor
+        return Moments(mean, variance, self.run_noise(u), np.dot(self.share, variances / prior))
+
+    def run_noise(self, u: FloatArray) -> FloatArray:
+        """Variance that a run's own noise adds at u (n, d), in scaled units: (n or 1, m)."""
         noise = self.unstated[None]
-        if len(self.noise):
-            noise = predict_noise(u, self.noise) / self.fidelity + noise
-        return Moments(mean, variance, noise, np.dot(self.share, variances / prior))
+        return predict_noise(u, self.noise) / self.fidelity + noise if len(self.noise) else noise
 
     def latent(self, u: FloatArray) -> Latent:
         """What every prediction at u (n, d) starts from."""

@@ -15,8 +15,8 @@ from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Space
 from mlforhpc.learners._calibration import Calibration, packed, unpacked
 from mlforhpc.learners._network_model import Model
-from mlforhpc.learners._saved import content_hash, describe, output_from_json, space_from_json, write
-from mlforhpc.learners._table import column_blocks
+from mlforhpc.learners._saved import content_hash, describe, described, write
+from mlforhpc.learners._table import column_blocks, stated_variances
 
 if TYPE_CHECKING:
     from mlforhpc.learners._onnx import Graph, RunInterval
@@ -69,7 +69,10 @@ class NetworkSurrogate:
         calibration = self.foreseen if of == "run" and se is None else self.stated
         width = self.half_widths(calibration, coverage, joint)
         u = self.space.locate(x)  # (n, d)
-        given = None if se is None else self._given(se, u)
+        given = None
+        if se is not None:
+            foreseen = np.broadcast_to(self.model.run_noise(u), (len(u), len(width)))
+            given = stated_variances(self.outputs, se, self.model.scale, foreseen)
         ends, inside = np.empty((3, len(u), len(width))), np.empty(len(u), dtype=bool)
         for rows in self._chunks(len(u), 1):
             moments = self.model.moments(u[rows])
@@ -121,19 +124,6 @@ class NetworkSurrogate:
         blocks = zip(self.outputs, column_blocks(self.outputs), strict=True)
         return {o.name: columns[:, a:b].reshape(len(columns), *o.shape) for o, (a, b) in blocks}
 
-    def _given(self, se: Mapping[str, FloatArray], u: FloatArray) -> FloatArray:
-        """Squared standard errors in scaled units (n, m)."""
-        n, scale = len(u), self.model.scale
-        given = np.array(np.broadcast_to(self.model.run_noise(u), (n, len(scale))))
-        for output, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True):
-            if output.name not in se:
-                continue
-            stated = np.asarray(se[output.name], dtype=float)
-            if stated.shape != (n, *output.shape):
-                raise UsageError(f"Standard errors of '{output.name}' must have shape {(n, *output.shape)}, found {stated.shape}.")
-            given[:, a:b] = (stated.reshape(n, -1) / scale[a:b]) ** 2
-        return given
-
     def _metadata(self) -> dict[str, Any]:
         return describe(NAME, self.space, self.outputs, self.card)
 
@@ -144,11 +134,4 @@ class NetworkSurrogate:
 def from_saved(metadata: dict[str, Any], arrays: dict[str, FloatArray]) -> NetworkSurrogate:
     """The surrogate that `_metadata` and `_arrays` describe."""
     stated, foreseen = unpacked(arrays)
-    return NetworkSurrogate(
-        space=space_from_json(metadata["space"]),
-        outputs=tuple(output_from_json(row) for row in metadata["outputs"]),
-        card=metadata["card"],
-        model=Model.from_arrays(arrays),
-        stated=stated,
-        foreseen=foreseen,
-    )
+    return NetworkSurrogate(**described(metadata), model=Model.from_arrays(arrays), stated=stated, foreseen=foreseen)

@@ -67,6 +67,12 @@ def describe(learner: str, space: Space, outputs: Sequence[Output], card: Mappin
     }
 
 
+def described(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What `describe` was told: space, outputs and card."""
+    outputs = tuple(output_from_json(row) for row in metadata["outputs"])
+    return {"space": space_from_json(metadata["space"]), "outputs": outputs, "card": metadata["card"]}
+
+
 def read(path: Path, learner: str) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Metadata and arrays of a file that `write` made.
 

@@ -16,8 +16,8 @@ from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Space
 from mlforhpc.learners._calibration import Calibration, packed, unpacked
 from mlforhpc.learners._model import Model
-from mlforhpc.learners._saved import content_hash, describe, output_from_json, space_from_json, write
-from mlforhpc.learners._table import column_blocks
+from mlforhpc.learners._saved import content_hash, describe, described, write
+from mlforhpc.learners._table import column_blocks, stated_variances
 
 if TYPE_CHECKING:
     from mlforhpc.learners._onnx import Graph, RunInterval
@@ -68,14 +68,17 @@ class GaussianProcessSurrogate:
             coverage: of the interval, in (0, 1).
             of: "run" (model and run noise) or "mean" (model alone, scaled by the same calibration).
             joint: whether the interval is to hold for each whole output array at once.
-            se: standard errors that the runs to be covered stated themselves, output name -> (n, *shape).
+            se: standard errors that the runs to be covered stated themselves, output name -> (n, *shape); others are foreseen.
         """
         if not 0.0 < coverage < 1.0:
             raise UsageError(f"Coverage must lie between 0 and 1 (say 0.9), found {coverage}.")
         if of not in ("run", "mean"):
             raise UsageError(f"An interval is of a 'run' or of the 'mean', found '{of}'.")
         u = self.space.locate(x)  # (n, d)
-        noise = None if se is None else self._given(se, len(u))
+        noise = None
+        if se is not None:
+            foreseen = np.broadcast_to(self.model.run_noise(u), (len(u), len(self.model.scale)))
+            noise = stated_variances(self.outputs, se, self.model.scale, foreseen)
         scores = "foreseen" if of == "run" and se is None else "stated"
         ends, inside = self._in_chunks(u, self._width(scores, coverage, joint), of == "run", noise)  # (3, n, m), (n,)
         mean, lower, upper = (self._named(part) for part in ends)
@@ -148,19 +151,6 @@ class GaussianProcessSurrogate:
         np.add(middle, half, out=ends[2])
         return ends, reach <= self.model.farthest
 
-    def _given(self, se: Mapping[str, FloatArray], n: int) -> FloatArray:
-        """Squared standard errors in scaled units (n, m); an output left out keeps its nugget."""
-        columns = []
-        for name, shape, a, b in self._places:
-            if name not in se:
-                columns.append(np.tile(self.model.unstated[a:b], (n, 1)))
-                continue
-            stated = np.asarray(se[name], dtype=float)
-            if stated.shape != (n, *shape):
-                raise UsageError(f"Standard errors of '{name}' must have shape {(n, *shape)}, found {stated.shape}.")
-            columns.append((stated.reshape(n, -1) / self.model.scale[a:b]) ** 2)
-        return np.hstack(columns)
-
     def save(self, path: Path) -> None:
         write(path, self._metadata(), self._arrays())
 
@@ -174,11 +164,4 @@ class GaussianProcessSurrogate:
 def from_saved(metadata: dict[str, Any], arrays: dict[str, FloatArray]) -> GaussianProcessSurrogate:
     """The surrogate that `_metadata` and `_arrays` describe."""
     stated, foreseen = unpacked(arrays)
-    return GaussianProcessSurrogate(
-        space=space_from_json(metadata["space"]),
-        outputs=tuple(output_from_json(row) for row in metadata["outputs"]),
-        card=metadata["card"],
-        model=Model(**arrays),
-        stated=stated,
-        foreseen=foreseen,
-    )
+    return GaussianProcessSurrogate(**described(metadata), model=Model(**arrays), stated=stated, foreseen=foreseen)

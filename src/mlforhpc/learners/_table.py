@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +107,25 @@ def column_blocks(outputs: tuple[Output, ...]) -> tuple[tuple[int, int], ...]:
     """Columns of each output in the table."""
     ends = np.cumsum([0, *(math.prod(o.shape) for o in outputs)]).tolist()
     return tuple(itertools.pairwise(ends))
+
+
+def stated_variances(
+    outputs: tuple[Output, ...], se: Mapping[str, FloatArray], scale: FloatArray, otherwise: FloatArray
+) -> FloatArray:
+    """Squares of stated standard errors, output name -> (n, *shape), in scaled units (n, m); `otherwise` (n, m) for outputs without any.
+
+    Raises:
+        UsageError: an array of another shape.
+    """
+    variances, n = np.array(otherwise), len(otherwise)
+    for output, (a, b) in zip(outputs, column_blocks(outputs), strict=True):
+        if output.name not in se:
+            continue
+        stated = np.asarray(se[output.name], dtype=float)
+        if stated.shape != (n, *output.shape):
+            raise UsageError(f"Standard errors of '{output.name}' must have shape {(n, *output.shape)}, found {stated.shape}.")
+        variances[:, a:b] = (stated.reshape(n, -1) / scale[a:b]) ** 2
+    return variances
 
 
 def typical_scale(output: Output, y: FloatArray) -> float:

@@ -32,7 +32,7 @@ def course_table(course: Course) -> Table:
         title="On the way to the tolerance",
         columns=["runs", "error q", "upper limit"],
         rows=[[look.runs, look.error, look.upper] for look in course.looks],
-        caption=" ".join([*_foreseen(course), f"It ended because: {course.stopped}."]),
+        caption=" ".join([*_foreseen(course), f"It ended because: {course.stopped.rstrip('.')}."]),
     )
 
 
@@ -47,7 +47,9 @@ def _foreseen(course: Course) -> list[str]:
         upper = "open" if isinf(f.upper) else f"{f.upper:.0f}"
         said = f"After {f.at} runs, {f.runs:.0f} were foreseen to be needed (80 % interval {f.lower:.0f} to {upper})"
     last = course.looks[-1]
-    if last.upper > f.tolerance:
+    above = [look.runs for look in course.looks if look.error > f.tolerance]
+    reached = next((look.runs for look in course.looks if not above or look.runs > above[-1]), None)
+    if reached is None:
         return [f"{said}; it was not reached with {last.runs}."]
-    within = "inside" if f.lower <= last.runs <= f.upper else "outside"
-    return [f"{said}; it took {last.runs}, {within} that interval."]
+    within = "inside" if f.lower <= reached <= f.upper else "outside"
+    return [f"{said}; the error's estimate stayed below it from {reached} on, {within} that interval. Its upper limit comes later."]

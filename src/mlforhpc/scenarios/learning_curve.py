@@ -155,6 +155,11 @@ def level_of(k: int) -> float:
     return LEVEL
 
 
+def pilots(parameters: int) -> int:
+    """Runs at the first look, from which what a tolerance costs is forecast."""
+    return max(30, 5 * parameters)
+
+
 def next_look(runs: int) -> int:
     """Runs at the look after one at `runs`."""
     return max(runs + 2, ceil(GROWTH * runs - 1e-9))

@@ -74,7 +74,7 @@ class Simulating:
             if not pending:
                 if len(self.records) >= runs:
                     return None
-                return self.plan.done or f"the budget of {self.slot_s:g} slot-seconds is spent"
+                return self.plan.done or f"The budget of {self.slot_s:g} slot-seconds is spent."
             wait(pending, return_when=ALL_COMPLETED if isinf(self.slot_s) else FIRST_COMPLETED)
             ended = [(future.result(), pending.pop(future)) for future in list(pending) if future.done()]
             self.plan.tell([observation(p.id, r) for r, p in ended])

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite, isinf
+from math import ceil, isfinite, isinf
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,12 @@ from mlforhpc.learners._failure import Failure, fit_failure
 from mlforhpc.scenarios.course import Course
 from mlforhpc.scenarios.fidelity import best, splits
 from mlforhpc.scenarios.gated import Answer, GatedCall
-from mlforhpc.scenarios.learning_curve import Forecast, Look, forecast, level_of, look, next_look, sentence
+from mlforhpc.scenarios.learning_curve import FARTHEST, Forecast, Look, forecast, level_of, look, next_look, pilots, sentence
 from mlforhpc.scenarios.simulating import UNBOUNDED, Simulating, planned, runs_and_slot_s
 from mlforhpc.scenarios.validation import Validation, validate
 
-FIRST_LOOK, FEWEST_TO_LOOK = 20, 8
-"""Runs at the first look, and successful ones without which there is nothing to see."""
+FEWEST_TO_LOOK = 8
+"""Successful runs without which there is nothing to see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def surrogate(
         broker: where everything runs; its store keeps the runs.
         simulation: what to learn.
         budget: training runs (an int), or slot time for them ("10 core-min", "90 core-s", "2 core-h"); the most that may be spent
-            where a tolerance is given, and may then be left out.
+            where a tolerance is given, and may then be left out: it ends at 16 times the runs of the first look (30, or 5 a parameter).
         tolerance: relative RMS error to reach, in (0, inf); runs end when it is reached, by refits that left runs out.
         learner: a name, or a Learner.
         strategy: a name; it chooses the points.
@@ -121,6 +121,8 @@ def surrogate(
     chosen = _learner(learner)
     low, high = fidelity if isinstance(fidelity, tuple) else (fidelity, fidelity)
     options = {"seed": derive(seed, "design"), "runs": runs, "fidelity": high, **(strategy_options or {})}
+    if budget is None:
+        options["runs"] = ceil(FARTHEST * pilots(len(simulation.space)))
     plan = _strategy(broker, simulation, strategy, options)
     run = partial(broker.simulate, simulation, settings=settings, limit_s=limit_s)
     loop = Simulating(broker=broker, simulation=simulation, plan=plan, run=run, slot_s=slot_s, seed=seed)
@@ -184,7 +186,7 @@ def _simulate(loop: Simulating, quick: Learner, tolerance: float | None, seed: i
     expected = None
     while True:
         n = len(loop.records)
-        reason = loop.until(UNBOUNDED if tolerance is None else max(next_look(n), FIRST_LOOK, 2 * len(loop.simulation.space) + 2))
+        reason = loop.until(UNBOUNDED if tolerance is None else max(next_look(n), pilots(len(loop.simulation.space))))
         if tolerance is not None and loop.data.ok.sum() >= FEWEST_TO_LOOK:
             looks.append(_look(loop, quick, len(looks) + 1, seed))
             if looks[-1].upper <= tolerance:
@@ -192,6 +194,8 @@ def _simulate(loop: Simulating, quick: Learner, tolerance: float | None, seed: i
             elif reason is None and expected is None:
                 expected = _forecast(loop, quick, looks, tolerance, seed)
         if reason is not None:
+            if tolerance is not None and not (looks and looks[-1].upper <= tolerance):
+                reason = f"tolerance {tolerance:g} not reached: {reason} Give a larger budget to go on"
             loop.broker.decide("stop", reason=reason)
             return Course(looks=looks, forecast=expected, stopped=reason)
 
