@@ -109,9 +109,7 @@ def column_blocks(outputs: tuple[Output, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(itertools.pairwise(ends))
 
 
-def stated_variances(
-    outputs: tuple[Output, ...], se: Mapping[str, FloatArray], scale: FloatArray, otherwise: FloatArray
-) -> FloatArray:
+def stated_variances(outputs: tuple[Output, ...], se: Mapping[str, FloatArray], scale: FloatArray, otherwise: FloatArray) -> FloatArray:
     """Squares of stated standard errors, output name -> (n, *shape), in scaled units (n, m); `otherwise` (n, m) for outputs without any.
 
     Raises:
