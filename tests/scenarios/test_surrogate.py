@@ -203,7 +203,7 @@ def test_a_tolerance_that_cannot_be_reached_ends_where_forecasts_end(campaign, m
     monkeypatch.setattr("mlforhpc.scenarios.surrogate.FARTHEST", 2.0)
     learned = surrogate(campaign.broker, make(noisy), tolerance=1e-4, seed=0)
     assert len(learned.data) == 60
-    assert learned.course.stopped == "tolerance 0.0001 not reached: All 60 runs came back. Give a larger budget to go on"
+    assert learned.course.stopped == "tolerance 0.0001 not reached: All 60 points of the design came back. Give a larger budget to go on"
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -0.1, float("nan"), float("inf")])

@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """What curves of Gaussian processes are like on smooth functions without noise: 40 designs (seeds 100-107) of docs/stopping.md.
+    """What curves of Gaussian processes are like on smooth functions without noise: 46 designs (seeds 100-107) of docs/stopping.md.
 
     The curve that the posterior variance foresees for a longer design is not used: its slope was half the true one and told little of it.
 
@@ -54,13 +54,13 @@ class Prior:
         look_bias, look_sd, ahead_sd: of log(error / q), of a look, and of what a fit to the first runs shows on the later ones.
     """
 
-    slope: float = 2.8
-    slope_sd: float = 0.8
-    spread: float = 0.4
+    slope: float = 2.5
+    slope_sd: float = 0.7
+    spread: float = 0.35
     reach: float = 0.5
-    look_bias: float = 0.35
-    look_sd: float = 0.35
-    ahead_sd: float = 0.35
+    look_bias: float = 0.3
+    look_sd: float = 0.3
+    ahead_sd: float = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
