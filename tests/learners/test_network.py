@@ -305,6 +305,45 @@ def test_a_row_with_a_hole_is_ignored():
     assert small(folds=0, updates=5).fit(dataset(u, {"y": y}), seed=0).card["runs"] == 19.0
 
 
+@pytest.mark.parametrize("d", [1, 4])
+def test_a_discontinuity(d):
+    """A step beside a slope, from 60 runs: finite, better than the mean, and the interval covers most points that were not run."""
+
+    def step(u):
+        return np.where(u[:, 0] > 0.37, 1.0, 0.0) + 0.3 * u.sum(axis=1)
+
+    u, new = design(unit(d), seed=1, runs=60), np.random.default_rng(9).random((1000, d))
+    p = small(updates=300, folds=5).fit(dataset(u, {"y": step(u)}), seed=0).predict(new)
+    assert np.isfinite([p.lower["y"], p.upper["y"]]).all()
+    assert np.sqrt(np.mean((p.mean["y"] - step(new)) ** 2)) < 0.5 * step(new).std()
+    assert np.mean((p.lower["y"] <= step(new)) & (step(new) <= p.upper["y"])) >= 0.8
+
+
+def test_twenty_inputs():
+    """A nearly linear function from 100 runs is learned; of one that goes up and down in each it says that it knows little."""
+    u, new = design(unit(20), seed=1, runs=100), np.random.default_rng(9).random((1000, 20))
+    for bend, most in ((0.5, 0.3), (3.0, 1.3)):
+
+        def additive(x, bend=bend):
+            return np.sin(bend * x) @ np.linspace(0.2, 2.0, 20)
+
+        p = small(updates=300, folds=5).fit(dataset(u, {"y": additive(u)}), seed=0).predict(new)
+        assert np.sqrt(np.mean((p.mean["y"] - additive(new)) ** 2)) < most * additive(new).std()
+        assert np.mean((p.lower["y"] <= additive(new)) & (additive(new) <= p.upper["y"])) >= 0.8
+
+
+def test_named_options():
+    """Three functions, one for each option of a choice, from 120 runs."""
+    space = Space(a=Real(0.0, 1.0), c=Choice(("p", "q", "r")))
+
+    def truth(x):
+        return np.choose(x[:, 1].astype(int), [np.sin(4.0 * x[:, 0]), 2.0 - x[:, 0], x[:, 0] ** 2])
+
+    x, new = design(space, seed=1, runs=120), design(space, seed=5, runs=500)
+    p = small(updates=500).fit(dataset(x, {"y": truth(x)}, space=space), seed=0).predict(new)
+    assert np.sqrt(np.mean((p.mean["y"] - truth(new)) ** 2)) < 0.1 * truth(new).std()
+
+
 @pytest.mark.parametrize("wrong", [{"hidden": ()}, {"hidden": (8, 0)}, {"members": 1}, {"folds": 1}, {"components": 0}, {"updates": 0}])
 def test_nonsense_is_refused(wrong):
     """Options that mean nothing."""
