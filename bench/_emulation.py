@@ -35,6 +35,16 @@ MANY_POINTS = 10_000
 ALPHA = 0.1
 
 
+@dataclass(frozen=True, order=True)
+class Key:
+    """One cell and the method that it is measured with."""
+
+    function: str
+    method: str
+    n: int
+    seed: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Test:
     """What a method is judged by.

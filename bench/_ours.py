@@ -12,18 +12,14 @@ import importlib.metadata
 import inspect
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from _emulation import FUNCTIONS, dataset
+from _emulation import FUNCTIONS, Key, dataset
 from mlforhpc import learners
 from mlforhpc.core import names
 from mlforhpc.core.learner import Dataset
 from peers.measuring import Answer, Measured, Predict, measure
-
-if TYPE_CHECKING:
-    from surrogate_accuracy import Key
 
 NAMES = ("gaussian_process", "auto")
 

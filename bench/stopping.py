@@ -48,7 +48,7 @@ TOLERANCES: dict[str, dict[int, float]] = {
 }
 STOPS = {"sizes": (60, 120), "seeds": (0, 1, 2), "large": 240, "large_seeds": (0,), "large_first": 120}
 FORECASTS = {"sizes": (60, 110), "seeds": tuple(range(10))}
-LONGEST, BEYOND = 500, 165
+LONGEST, BEYOND = 700, 165
 """Runs at which a curve ends in any case (half of it for profiles), and before which it does not."""
 TEST_POINTS = 2000
 LEARNER = gaussian_process.create(folds=0)
@@ -60,7 +60,7 @@ class Sequence:
 
     def __init__(self, function: str, seed: int) -> None:
         self.function, self.seed, self.simulation = function, seed, FUNCTIONS[function]
-        self.x = design(self.simulation.space, seed=derive(seed, "design"), runs=512)
+        self.x = design(self.simulation.space, seed=derive(seed, "design"), runs=1024)
         self.test = made(self.simulation, self.simulation.space.decode(self._uniform()))
         self.made = made(self.simulation, self.x[:LONGEST])
 

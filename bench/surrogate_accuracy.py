@@ -20,14 +20,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import _accuracy_table
 import _ours
-from _emulation import FUNCTIONS, NOISY, SEEDS, SIZES, design, held_out, scores
+from _emulation import FUNCTIONS, NOISY, SEEDS, SIZES, Key, design, held_out, scores
 from peers.measuring import Measured
 
 ROOT = Path(__file__).parents[1]
@@ -40,16 +39,6 @@ PEERS = ("scikit_learn", "smt_gpx", "botorch_single_task", "smt_krg", "mapie_jac
 DEAR = ("smt_krg", "mapie_jackknife_plus")
 DEAR_SEEDS, DEAR_SIZE = 3, 200
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
-
-
-@dataclass(frozen=True, order=True)
-class Key:
-    """One row."""
-
-    function: str
-    method: str
-    n: int
-    seed: int
 
 
 def main() -> None:
