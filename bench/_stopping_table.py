@@ -90,7 +90,7 @@ def stops(curves: Rows, looks: Rows, tolerances: Tolerances) -> Iterator[Stop]:
         n, q = curve(curves, function, seed)
         if not len(n):
             continue
-        for size in (240,) if large else (60,) if function == "environmental" else (60, 120):
+        for size in (240,) if large else (60, 120):
             tolerance, least = tolerances[function][size], needed(n, q, tolerances[function][size])
             if large and not np.isfinite(least):
                 continue

@@ -217,16 +217,16 @@ def _forecast(loop: Simulating, quick: Learner, looks: Sequence[Look], tolerance
 
 def _choose_fidelity(loop: Simulating, low: float, high: float, seed: int) -> float:
     """Pilots at both fidelities in turn, then the one that the rest of the budget is best spent at."""
-    pilots = 2 * (len(loop.simulation.space) + 2)
+    tried = 2 * (len(loop.simulation.space) + 2)
     loop.fidelity_of = lambda i: (low, high)[i % 2]
-    loop.until(pilots)
+    loop.until(tried)
     data = loop.data
     known = _quick("gaussian_process").fit(data, seed=derive(seed, "pilots"), broker=loop.broker)
     assert isinstance(known, Informative)
     compare = partial(splits, known, data, budget_s=loop.slot_s - loop.spent_s, low=low, high=high, seed=derive(seed, "split"))
     found = loop.broker.submit("decide", compare, label="fidelity").result()
     chosen = best(found)
-    loop.fidelity_of = lambda i: (low, high)[i % 2] if i < pilots else chosen.fidelity
+    loop.fidelity_of = lambda i: (low, high)[i % 2] if i < tried else chosen.fidelity
     loop.broker.decide(
         "fidelity", chosen=chosen.fidelity, runs=chosen.runs, error=chosen.error, splits=[[s.fidelity, s.runs, s.error] for s in found]
     )
