@@ -185,6 +185,18 @@ def test_an_interval_for_a_run_foresees_its_error():
     assert own.upper["y"][1] - own.lower["y"][1] > 5.0 * (own.upper["y"][0] - own.lower["y"][0])
 
 
+def test_an_output_without_an_own_error_keeps_the_foreseen_one():
+    """Of two outputs with noise one is asked with an error of its own: the other's interval is still for a run, not for the mean."""
+    rng = np.random.default_rng(0)
+    u = rng.random((60, 1))
+    y = np.sin(3.0 * u[:, 0])[:, None] + 0.1 * rng.standard_normal((60, 2))
+    se = np.full(60, 0.1)
+    fitted = gaussian_process.create().fit(dataset(u, {"a": y[:, 0], "b": y[:, 1]}, {"a": se, "b": se}), seed=0)
+    asked, mean = fitted.predict(u, se={"a": np.zeros(60)}), fitted.predict(u, of="mean")
+    width = {name: (asked.upper[name] - asked.lower[name]).mean() for name in ("a", "b")}
+    assert width["b"] > 2.0 * (mean.upper["b"] - mean.lower["b"]).mean() and width["b"] > 2.0 * width["a"]
+
+
 def test_foreseen_errors_fall_with_the_root_of_the_fidelity():
     """Errors stated at fidelities 0.1 and 0.4, half as large there, are one curve at fidelity 1."""
     u = np.random.default_rng(0).random((80, 1))
