@@ -24,7 +24,7 @@ from mlforhpc.core.learner import Dataset
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.learners import gaussian_process
-from mlforhpc.scenarios.learning_curve import forecast, level_of, look, next_look, pilots, squared_errors
+from mlforhpc.scenarios.learning_curve import forecast, look, next_look, pilots, squared_errors
 from mlforhpc.simulations import borehole, environmental, friedman, otl_circuit, piston, wing_weight
 from mlforhpc.strategies.sobol import design
 
@@ -165,7 +165,7 @@ def looks(sequence: Sequence, first: int, tolerance: float) -> int:
         key = (sequence.function, sequence.seed, n, k)
         row = LOOKS.get(*key)
         if row is None:
-            found = look(sequence.data(n), LEARNER, seed=derive(sequence.seed, "look", n), level=level_of(k))
+            found = look(sequence.data(n), LEARNER, seed=derive(sequence.seed, "look", n))
             row = LOOKS.add(*key, found.error, found.upper)
         upper, last, n, k = float(row["upper"]), n, next_look(n), k + 1
     return last
@@ -178,7 +178,7 @@ def forecasts(sequence: Sequence) -> None:
     if not missing:
         return
     data = sequence.data(n)
-    first = look(data, LEARNER, seed=derive(seed, "look", n), level=level_of(1))
+    first = look(data, LEARNER, seed=derive(seed, "look", n))
     for size in missing:
         made = forecast([first], data, LEARNER, tolerance=TOLERANCES[function][size], seed=derive(seed, "forecast"))
         FOUND.add(function, seed, size, made.tolerance, made.at, made.runs, made.lower, made.upper)

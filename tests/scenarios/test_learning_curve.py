@@ -16,7 +16,7 @@ from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import Real, Space
 from mlforhpc.learners import gaussian_process
 from mlforhpc.scenarios import learning_curve
-from mlforhpc.scenarios.learning_curve import Forecast, Look, Prior, forecast, level_of, look, next_look, sentence
+from mlforhpc.scenarios.learning_curve import Forecast, Look, Prior, forecast, look, next_look, sentence
 
 SPACE = Space(a=Real(0, 1), b=Real(0, 1))
 OUTPUT = Output(name="y", scale=2.0)
@@ -100,14 +100,14 @@ class Counting:
 
 def looks_at(sizes, learner):
     """Looks at these numbers of runs."""
-    return [look(runs(n), learner, seed=n, level=0.95) for n in sizes]
+    return [look(runs(n), learner, seed=n) for n in sizes]
 
 
 def test_a_look_finds_the_error_of_all_runs():
     """Folds of four fifths are put right by what the surrogate expects: a n^-b of all runs; so is the limit, as no error varies."""
     learner = PowerLaw(a=3.0, b=1.5)
     assert isinstance(learner.fit(runs(20), seed=0), Informative)
-    found = look(runs(60), learner, seed=1, level=0.95)
+    found = look(runs(60), learner, seed=1)
     assert found.runs == 60 and found.share == 1.0
     assert found.error == pytest.approx(learner.error(60), rel=1e-9)
     assert found.upper == pytest.approx(found.error, rel=1e-6)
@@ -116,7 +116,7 @@ def test_a_look_finds_the_error_of_all_runs():
 def test_a_surrogate_that_cannot_tell_is_not_put_right():
     """The error is that of four fifths of the runs, and the look says so."""
     learner = PowerLaw(a=3.0, b=1.5, kind=Off)
-    found = look(runs(60), learner, seed=1, level=0.95)
+    found = look(runs(60), learner, seed=1)
     assert found.share == pytest.approx(0.8)
     assert found.error == pytest.approx(learner.error(48), rel=1e-9)
 
@@ -124,15 +124,15 @@ def test_a_surrogate_that_cannot_tell_is_not_put_right():
 def test_stated_noise_is_taken_out():
     """An error of 0.05 is seen under noise of 0.1 (relative); not stated, the noise counts as error."""
     learner = PowerLaw(a=0.05, b=0.0)
-    stated = look(runs(400, noise=0.2), learner, seed=1, level=0.95)
-    silent = look(runs(400, noise=0.2, stated=False), learner, seed=1, level=0.95)
+    stated = look(runs(400, noise=0.2), learner, seed=1)
+    silent = look(runs(400, noise=0.2, stated=False), learner, seed=1)
     assert stated.error == pytest.approx(0.05, rel=0.25) and stated.upper > 0.05
     assert silent.error == pytest.approx((0.05**2 + 0.1**2) ** 0.5, rel=0.1)
 
 
 def test_an_error_below_the_noise_has_a_limit():
     """Without any error, noise leaves nearly none, and the limit is above it and below the noise."""
-    found = look(runs(200, noise=0.2), PowerLaw(a=0.0, b=0.0), seed=1, level=0.95)
+    found = look(runs(200, noise=0.2), PowerLaw(a=0.0, b=0.0), seed=1)
     assert 0.0 <= found.error < found.upper < 0.1
 
 
@@ -149,7 +149,7 @@ def test_failed_runs_are_left_aside_and_counted():
     """Each third run failed: the error is that of the others, the runs are all, and so are those of a forecast."""
     learner = PowerLaw(a=3.0, b=2.0)
     data = runs(90, broken=3)
-    found = look(data, learner, seed=1, level=0.95)
+    found = look(data, learner, seed=1)
     assert found.runs == 90 and found.error == pytest.approx(learner.error(60), rel=1e-9)
     foreseen = forecast([found], data, learner, tolerance=learner.error(120), seed=1, prior=BELIEVING)
     assert foreseen.at == 90 and foreseen.runs == pytest.approx(180, rel=0.04)
@@ -157,7 +157,7 @@ def test_failed_runs_are_left_aside_and_counted():
 
 def test_too_few_runs_say_nothing():
     """Nine runs give an open limit, and a forecast that is as open."""
-    found = look(runs(9), PowerLaw(a=1.0, b=1.0), seed=1, level=0.95)
+    found = look(runs(9), PowerLaw(a=1.0, b=1.0), seed=1)
     assert (found.runs, found.error, found.upper) == (9, inf, inf)
     foreseen = forecast([found], runs(9), PowerLaw(a=1.0, b=1.0), tolerance=0.01, seed=1)
     assert isinf(foreseen.runs) and isinf(foreseen.upper) and foreseen.lower == 9
@@ -214,8 +214,8 @@ def test_a_hidden_error_is_somewhere_below_its_limit():
 def test_tasks_run_on_the_broker_and_change_nothing():
     """Six tasks of kind "learn" for a look, two for a forecast; the same numbers as without a broker, each time."""
     learner, broker = PowerLaw(a=1.0, b=2.0), Counting()
-    here = look(runs(50), learner, seed=2, level=0.95)
-    assert look(runs(50), learner, seed=2, level=0.95, broker=broker) == here
+    here = look(runs(50), learner, seed=2)
+    assert look(runs(50), learner, seed=2, broker=broker) == here
     assert broker.kinds == ["learn"] * 6
     foreseen = forecast([here], runs(50), learner, tolerance=1e-4, seed=2, broker=broker)
     assert broker.kinds == ["learn"] * 8
@@ -228,14 +228,13 @@ def test_a_gaussian_process_knows_its_error():
     x = np.random.default_rng(0).random((500, 2))
     off = learner.fit(data, seed=1).predict(x).mean["y"] - truth(x)
     q = float(np.sqrt(np.mean(off**2))) / OUTPUT.scale
-    found = look(data, learner, seed=1, level=0.95)
+    found = look(data, learner, seed=1)
     assert q / 3 < found.error < 3 * q and found.upper > q
 
 
 def test_looks_come_in_steps_of_15_percent():
     """From 20 runs on; and always two more."""
     assert [next_look(n) for n in (2, 20, 100)] == [4, 23, 115]
-    assert level_of(1) == level_of(20) == 0.95
 
 
 def test_bad_input_is_refused():

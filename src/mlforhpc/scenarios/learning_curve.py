@@ -36,7 +36,9 @@ FEWEST = 2 * FOLDS  # successful runs that a look needs
 POINTS, CHUNK = 256, 64  # that stand for the space in v, and how many of them are asked at once
 GROWTH = 1.15  # of the runs from one look to the next
 STEEPEST = 8  # slope of log q by log n that the ratio of the v is believed
-LEVEL = 0.95  # of the upper limit at every look
+LEVEL = 0.95
+"""Of the upper limit, the same at every look: looks share their runs and the curve falls by a quarter from one to the next, so the risk
+is that of the two or three before the tolerance is reached; to split it over all costs a third more runs (measured on seeds 100-102)."""
 FARTHEST = 16.0  # times the present runs: what is not reached there is out of sight
 DRAWS = 4000
 T = TypeVar("T")
@@ -104,7 +106,7 @@ class LeftOut(NamedTuple):
     expected: float
 
 
-def look(data: Dataset, learner: Learner, *, seed: int, level: float, broker: Broker | None = None) -> Look:
+def look(data: Dataset, learner: Learner, *, seed: int, level: float = LEVEL, broker: Broker | None = None) -> Look:
     """The error of the surrogate that `learner` fits to all of `data`.
 
     Args:
@@ -144,15 +146,6 @@ def _limit(squared: FloatArray, level: float) -> tuple[float, float]:
     if abs(skewness) > 1e-6:
         z = 3.0 * float(np.cbrt(1.0 + skewness * (z - skewness / 6.0)) - 1.0) / skewness
     return max(mean, 0.0) ** 0.5, max(mean - z * deviation / (n - 1) ** 0.5, 0.0) ** 0.5
-
-
-def level_of(k: int) -> float:
-    """Level of look k = 1, 2, ...: the same for all.
-
-    Looks share their runs and the curve falls by a quarter from one to the next, so the risk is that of the two or three looks before the
-    tolerance is reached, however many went before; to split it over all of them costs a third more runs (measured on seeds 100-102).
-    """
-    return LEVEL
 
 
 def pilots(parameters: int) -> int:

@@ -32,7 +32,7 @@ from mlforhpc.learners._failure import Failure, fit_failure
 from mlforhpc.scenarios.course import Course
 from mlforhpc.scenarios.fidelity import best, splits
 from mlforhpc.scenarios.gated import Answer, GatedCall
-from mlforhpc.scenarios.learning_curve import FARTHEST, Forecast, Look, forecast, level_of, look, next_look, pilots, sentence
+from mlforhpc.scenarios.learning_curve import FARTHEST, Forecast, Look, forecast, look, next_look, pilots, sentence
 from mlforhpc.scenarios.simulating import UNBOUNDED, Simulating, planned, runs_and_slot_s
 from mlforhpc.scenarios.validation import Validation, validate
 
@@ -202,7 +202,7 @@ def _simulate(loop: Simulating, quick: Learner, tolerance: float | None, seed: i
 
 def _look(loop: Simulating, quick: Learner, k: int, seed: int) -> Look:
     """The k-th look at the error."""
-    found = look(loop.data, quick, seed=derive(seed, "look", k), level=level_of(k), broker=loop.broker)
+    found = look(loop.data, quick, seed=derive(seed, "look", k), broker=loop.broker)
     loop.broker.decide("look", runs=found.runs, error=found.error, upper=found.upper)
     return found
 
