@@ -23,6 +23,7 @@ import psutil
 from mlforhpc.campaign import Campaign
 from mlforhpc.core import document, names, trace
 from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, SizeName
+from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.manifest import Manifest
 from mlforhpc.core.result import Result
@@ -40,7 +41,7 @@ class Request:
     benchmark: str
     size: SizeName = "small"
     seed: int = 0
-    engine: str = "processes"
+    engine: str | EngineChoice = "processes"
     slots: int | None = None
     repeat: int = 0
     command: str = ""
@@ -91,7 +92,7 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
             f"The run in '{folder}' was begun with version {manifest.benchmark_version} of '{manifest.benchmark}', and version "
             f"{benchmark.VERSION} is installed; numbers of two versions never mix: start anew, or install the old version."
         )
-    with Campaign(folder, engine=manifest.engine, slots=manifest.slots) as campaign:
+    with Campaign(folder, engine=engine_of(manifest)) as campaign:
         watch(campaign)
         return folder, conduct(campaign, benchmark, manifest)
 
@@ -111,7 +112,7 @@ def conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Res
     log.addHandler(handler)
     try:
         log.info("%s %s %s seed %s begins", manifest.benchmark, manifest.benchmark_version, manifest.size, manifest.seed)
-        campaign.engine.warm_up(60.0)
+        campaign.warm_up()
         size = cast(SizeName, manifest.size)
         result = benchmark.run(campaign.broker, referee=campaign.referee, folder=campaign.folder, size=size, seed=manifest.seed)
         campaign.close()
@@ -171,9 +172,14 @@ def new_folder(root: Path, request: Request) -> Path:
     raise UsageError(f"'{root}' already holds a thousand runs of this second; choose another folder with --into.")
 
 
+def engine_of(manifest: Manifest) -> EngineChoice:
+    """The engine that a run was begun on."""
+    return EngineChoice(name=manifest.engine, address=manifest.engine_address, slots=manifest.slots, options=manifest.engine_options)
+
+
 def new_manifest(request: Request, benchmark: Benchmark, folder: Path, campaign: Campaign) -> Manifest:
     """What runs, on which machine, with which packages."""
-    machine = machine_facts()
+    machine, choice = machine_facts(), engine_choice(request.engine)
     return Manifest(
         run_id=folder.name,
         benchmark=request.benchmark,
@@ -184,6 +190,8 @@ def new_manifest(request: Request, benchmark: Benchmark, folder: Path, campaign:
         repeat=request.repeat,
         engine=campaign.engine.name,
         slots=campaign.engine.slots,
+        engine_address=choice.address,
+        engine_options=choice.options,
         host=machine["host"],
         cpu=machine["cpu"],
         cores=len(os.sched_getaffinity(0)),

@@ -14,7 +14,7 @@ import platform
 import socket
 import sys
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,13 @@ from mlforhpc.engines._post import clock_name
 from mlforhpc.engines._wire import Frames, frame
 
 _ROOM_BYTES = 1 << 20
+
+
+class Promise(Protocol):
+    """What systems call a future."""
+
+    def add_done_callback(self, done: Callable[[Any], Any], /) -> Any: ...
+    def result(self) -> bytes: ...
 
 
 class Pool(Protocol):
@@ -34,7 +41,7 @@ class Pool(Protocol):
 
     slots: int
 
-    def submit(self, parcel: bytes, cores: int) -> Future[bytes]:
+    def submit(self, parcel: bytes, cores: int) -> Promise:
         """Have a worker call `_post.run(parcel)`, once; the future raises if the system lost it."""
         ...
 
@@ -106,7 +113,7 @@ class Gateway:
         else:
             future.add_done_callback(lambda future: self._report(place.number, future))
 
-    def _report(self, number: int, future: Future[bytes]) -> None:
+    def _report(self, number: int, future: Promise) -> None:
         try:
             reply = future.result()
         except BaseException as error:  # dask's cancellation is no Exception

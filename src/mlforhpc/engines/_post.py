@@ -52,7 +52,7 @@ def clock_name() -> str:
     """Names the monotonic clock that this process reads: the boot, and the time namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/time')}"
+        return f"{boot}/{Path('/proc/self/ns/time').readlink()}"
     except OSError:
         return platform.node()
 

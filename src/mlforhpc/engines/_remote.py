@@ -51,7 +51,7 @@ from mlforhpc.engines._parcels import Parcels
 from mlforhpc.engines._post import clock_name
 from mlforhpc.engines._sharing import SharedFiles
 from mlforhpc.engines._system import System
-from mlforhpc.engines._wire import Marked, frame
+from mlforhpc.engines._wire import Marked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,9 +192,8 @@ class Remote:
         for caller in callers:
             self._door.send(caller, Go())
         if not there or waiting < wanted:
-            raise MLforHPCError(
-                f"Engine '{self.name}' has {waiting} of {self.slots} slots after {timeout_s:g} s. {self._fault}\n{self._system.last_words()}"
-            )
+            sentence = f"Engine '{self.name}' has {waiting} of {self.slots} slots after {timeout_s:g} s. {self._fault}"
+            raise MLforHPCError(f"{sentence}\n{self._system.last_words()}".rstrip())
 
     def shutdown(self) -> None:
         with self._lock:

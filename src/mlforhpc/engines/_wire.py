@@ -103,7 +103,7 @@ REQUESTS: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 REPORTS: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 
 
-def frame(message: Request | Report) -> bytes:
+def frame(message: msgspec.Struct) -> bytes:
     """The message with its length before it."""
     body = _ENCODER.encode(message)
     return _LENGTH.pack(len(body)) + body

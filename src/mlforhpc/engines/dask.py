@@ -6,7 +6,6 @@ that dask-jobqueue starts through a batch system.
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from distributed import Client, LocalCluster
 
 from mlforhpc.core.clock import Clock
 from mlforhpc.engines import _post
+from mlforhpc.engines._gateway import Promise
 from mlforhpc.engines._remote import Recipe, Remote
 
 _CONFIGURATION = {
@@ -63,8 +63,8 @@ class _Pool:
         self._client = client
         self._cluster = cluster
 
-    def submit(self, parcel: bytes, cores: int) -> Future[bytes]:
-        future: Future[bytes] = self._client.submit(_post.run, parcel, pure=False, retries=0)
+    def submit(self, parcel: bytes, cores: int) -> Promise:
+        future: Promise = self._client.submit(_post.run, parcel, pure=False, retries=0)
         return future
 
     def close(self) -> None:

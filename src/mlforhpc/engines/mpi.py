@@ -12,14 +12,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from concurrent.futures import Future
 from pathlib import Path
-
-import mpi4py
 
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.errors import UsageError
 from mlforhpc.engines import _post
+from mlforhpc.engines._gateway import Promise
 from mlforhpc.engines._remote import Recipe, Remote
 
 _BACKOFF_S = 0.0001  # a rank that has nothing to do looks again after this long
@@ -48,9 +46,7 @@ def create(
         raise UsageError(f"Engine 'mpi' starts its own ranks and takes no address, found '{address}'; set its option 'launcher'.")
     count = len(os.sched_getaffinity(0)) if slots is None else slots
     words = shlex.split(launcher.format(ranks=count + 1))
-    recipe = Recipe(
-        name="mpi", module=__name__, slots=count, launcher=(*words, sys.executable, "-m", "mpi4py.futures"), host=host
-    )
+    recipe = Recipe(name="mpi", module=__name__, slots=count, launcher=(*words, sys.executable, "-m", "mpi4py.futures"), host=host)
     return Remote(recipe, clock or Clock(), folder)
 
 
@@ -63,8 +59,8 @@ class _Pool:
         self.slots = slots
         self._executor = MPIPoolExecutor(main=False, use_pkl5=True, backoff=_BACKOFF_S)
 
-    def submit(self, parcel: bytes, cores: int) -> Future[bytes]:
-        future: Future[bytes] = self._executor.submit(_post.run, parcel)
+    def submit(self, parcel: bytes, cores: int) -> Promise:
+        future: Promise = self._executor.submit(_post.run, parcel)
         return future
 
     def close(self) -> None:

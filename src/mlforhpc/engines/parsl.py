@@ -6,7 +6,6 @@ Grid Engine and Kubernetes.
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from parsl.executors import HighThroughputExecutor
 
 from mlforhpc.core.clock import Clock
 from mlforhpc.engines import _post
+from mlforhpc.engines._gateway import Promise
 from mlforhpc.engines._remote import Recipe, Remote
 
 
@@ -64,8 +64,8 @@ class _Pool:
         self._kernel = parsl.load(config)
         self._app = parsl.python_app(_post.run, data_flow_kernel=self._kernel)
 
-    def submit(self, parcel: bytes, cores: int) -> Future[bytes]:
-        future: Future[bytes] = self._app(parcel)
+    def submit(self, parcel: bytes, cores: int) -> Promise:
+        future: Promise = self._app(parcel)
         return future
 
     def close(self) -> None:

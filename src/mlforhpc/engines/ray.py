@@ -7,7 +7,6 @@ A task of several cores is one Ray task with as many CPUs, which Ray places on o
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import ray
 
 from mlforhpc.core.clock import Clock
 from mlforhpc.engines import _post
+from mlforhpc.engines._gateway import Promise
 from mlforhpc.engines._remote import Recipe, Remote
 
 
@@ -49,10 +49,10 @@ class _Pool:
         self.slots = slots if not address else int(ray.cluster_resources().get("CPU", 0))
         self._run = {1: ray.remote(max_retries=0, num_cpus=1)(_post.run)}
 
-    def submit(self, parcel: bytes, cores: int) -> Future[bytes]:
+    def submit(self, parcel: bytes, cores: int) -> Promise:
         if cores not in self._run:
             self._run[cores] = ray.remote(max_retries=0, num_cpus=cores)(_post.run)
-        future: Future[bytes] = self._run[cores].remote(parcel).future()
+        future: Promise = self._run[cores].remote(parcel).future()
         return future
 
     def close(self) -> None:
