@@ -22,12 +22,14 @@ class Capabilities:
         cancel: `kill` ends a running task.
         gangs: takes tasks of several ranks.
         remote: slots may be on other hosts than the driver.
+        lookahead: batches a slot that may wait in the engine's own queue, so that a slot does not wait for the driver.
         in_driver: tasks may run in the driver's own process, whose CPU time is then no overhead.
     """
 
     cancel: bool = True
     gangs: bool = False
     remote: bool = False
+    lookahead: int = 0
     in_driver: bool = False
 
 

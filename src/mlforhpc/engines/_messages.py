@@ -110,8 +110,9 @@ class Kill(msgspec.Struct, array_like=True, tag="kill"):
 
 
 class Began(msgspec.Struct, array_like=True, tag="started"):
-    """Worker -> driver: a slot has taken this task."""
+    """Worker -> driver: a slot has taken this task of the parcel with this number."""
 
+    number: int
     task: int
     slot: str
 
@@ -137,6 +138,7 @@ class Parcel(msgspec.Struct, array_like=True):
     """A batch on its way through another system; without calls it is a greeting.
 
     Attributes:
+        number: the driver's own.
         sys_path: where the driver imports from.
         calls: (task, reference, arguments) to run in order.
         functions: reference -> pickled bytes of those that a worker may not know yet.
@@ -144,6 +146,7 @@ class Parcel(msgspec.Struct, array_like=True):
     """
 
     site: Site
+    number: int
     sys_path: list[str]
     calls: list[tuple[int, str, bytes]]
     functions: dict[str, bytes]

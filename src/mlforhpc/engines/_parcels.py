@@ -24,18 +24,16 @@ class Parcels:
         self._slots = slots
         self._knowing: defaultdict[str, set[str]] = defaultdict(set)
 
-    def greeting(self) -> bytes:
-        """A parcel without calls."""
-        return self._pack([], {}, Batch(()))
-
-    def pack(self, batch: Batch, calls: list[Call], *, whole: bool = False) -> bytes:
-        """These calls of a batch; `whole` brings every function along."""
+    def pack(self, number: int, batch: Batch, calls: list[Call], *, whole: bool = False) -> bytes:
+        """These calls of a batch (none: a greeting); `whole` brings every function along."""
         functions = {
             call.function.reference: call.function.pickled
             for call in calls
             if call.function.pickled and (whole or self._travels(call.function.reference, call.function.pickled))
         }
-        return self._pack([(call.task, call.function.reference, call.arguments) for call in calls], functions, batch)
+        asked = [(call.task, call.function.reference, call.arguments) for call in calls]
+        isolated = batch.isolated or not batch.quick  # a child of its own: it can be killed alone
+        return PACK.encode(Parcel(self._site, number, sys.path, asked, functions, batch.cores, isolated, batch.limit_s))
 
     def learned(self, slot: str, calls: list[Call]) -> None:
         """A worker has run these."""
@@ -45,7 +43,3 @@ class Parcels:
 
     def _travels(self, reference: str, pickled: bytes) -> bool:
         return len(pickled) <= _SMALL_BYTES or len(self._knowing.get(reference, ())) < self._slots
-
-    def _pack(self, calls: list[tuple[int, str, bytes]], functions: dict[str, bytes], batch: Batch) -> bytes:
-        isolated = batch.isolated or not batch.quick  # a child of its own: it can be killed alone
-        return PACK.encode(Parcel(self._site, sys.path, calls, functions, batch.cores, isolated, batch.limit_s))

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -109,7 +109,8 @@ class Post:
         batch = Batch(calls, parcel.cores, parcel.isolated, parcel.limit_s)
         worker = self._worker()
         if batch.isolated or not self._inline.acquire(blocking=False):
-            results = worker.run(batch._replace(isolated=True), self._tell_began)
+            began = partial(self._tell_began, parcel.number)
+            results = worker.run(batch._replace(isolated=True), began)
         else:
             try:
                 results = worker.run(batch)
@@ -138,8 +139,8 @@ class Post:
                 self._workers.append(worker)
         return worker
 
-    def _tell_began(self, task: int, slot: str) -> None:
-        self._say(Began(task, slot))
+    def _tell_began(self, number: int, task: int, slot: str) -> None:
+        self._say(Began(number, task, slot))
 
     def _tell_mark(self, task: int, name: str, value: float) -> None:
         self._say(Marked(task, name, value))

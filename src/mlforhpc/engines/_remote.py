@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import importlib.metadata
 import json
+import socket
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -53,6 +54,22 @@ from mlforhpc.engines._sharing import SharedFiles
 from mlforhpc.engines._system import System
 from mlforhpc.engines._wire import Marked
 
+_GRACE_S = 5.0
+_RESTART_S = 0.5
+_LOOPBACK = "127.0.0.1"
+
+
+def reachable(peer: str = "") -> str:
+    """The address of this machine that another one sees: on the way to `peer` ("tcp://host:port"), or on the way out."""
+    host = peer.rpartition("//")[2].rpartition(":")[0] or peer
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:  # nothing is sent: connecting picks the interface
+        try:
+            way.connect((host or "192.0.2.1", 9))
+        except OSError:
+            return _LOOPBACK
+        address: str = way.getsockname()[0]
+        return address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -63,7 +80,9 @@ class Recipe:
         module: the adapter, with `connect(slots, address, folder, **options)`.
         slots, address, options: for `connect`.
         launcher: words before the gateway's command (MPI: what starts the ranks).
-        host: where workers find the driver; the loopback interface if they are all on this machine.
+        host: where workers find the driver; empty = the loopback interface if they are all on this machine, else the one that
+            leads to the address, or out.
+        elsewhere: workers may be on other machines.
         patient: workers come when an allocation starts, which may take hours: one of them is enough to begin with.
         start_s: how long the system may take to be there.
     """
@@ -74,13 +93,10 @@ class Recipe:
     address: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     launcher: tuple[str, ...] = ()
-    host: str = "127.0.0.1"
+    host: str = ""
+    elsewhere: bool = False
     patient: bool = False
     start_s: float = 120.0
-
-
-_GRACE_S = 5.0
-_RESTART_S = 0.5
 
 
 class Remote:
@@ -92,6 +108,8 @@ class Remote:
         folder: where shared arrays and large results go; None = memory or the temporary folder.
     """
 
+    _LOOKAHEAD = 1  # what a worker has beside it when it ends hides the way through the system
+
     def __init__(self, recipe: Recipe, clock: Clock, folder: Path | None) -> None:
         """Start the system.
 
@@ -99,12 +117,13 @@ class Remote:
             MLforHPCError: it does not come up; with what it said.
         """
         self.name = recipe.name
-        self.capabilities = Capabilities(remote=recipe.host != "127.0.0.1")
+        host = recipe.host or (reachable(recipe.address) if recipe.elsewhere else _LOOPBACK)
+        self.capabilities = Capabilities(remote=recipe.elsewhere, lookahead=self._LOOKAHEAD)
         self.slots = recipe.slots
         self._recipe = recipe
         self._clock = clock
         self._files = SharedFiles(folder)
-        self._door = Door(recipe.host)
+        self._door = Door(host)
         site = Site(self._door.host, self._door.port, self._door.token, str(self._files.path), importlib.metadata.version("mlforhpc"))
         self._log = self._files.path / "system.log"
         self._system = System(recipe.launcher, self._log, f"{site.host}:{site.port}", site.token)
@@ -114,11 +133,11 @@ class Remote:
         self._number = 0
         self._number_of: dict[int, int] = {}  # of a task's job
         self._runs_at: dict[int, Caller] = {}
-        self._unwanted: set[int] = set()
         self._gateway: Caller | None = None
         self._up = self._ever_up = self._closing = self._open_house = False
         self._greeted: set[Caller] = set()
         self._waiting = 0
+        self._refusal = ""
         self._failures = 0
         self._fault = ""
         self._tell = News()
@@ -164,7 +183,6 @@ class Remote:
                 return False
             caller = self._runs_at.get(task)
             if caller is None:  # it waits in the system: its result is made here, and it is killed when it begins
-                self._unwanted.add(task)
                 self._end_job(number, "lost", "It was cancelled before it began.")
         if caller is None:
             job.resolve()
@@ -176,7 +194,7 @@ class Remote:
         """Send each slot a greeting, which it holds until all have one (on a patient system, until the first has)."""
         wanted = 1 if self._recipe.patient else self.slots
         with self._changed:
-            self._waiting, self._open_house = 0, False
+            self._waiting, self._open_house, self._refusal = 0, False, ""
             greetings = []
             for _ in range(self.slots):
                 self._number += 1
@@ -184,15 +202,16 @@ class Remote:
                 self._jobs[self._number] = Job(Batch(()))
                 self._place(self._number, self._jobs[self._number])
             there = self._changed.wait_for(
-                lambda: self._waiting >= wanted or self._failures >= MOST_FAILURES, None if self._recipe.patient else timeout_s
+                lambda: self._waiting >= wanted or self._failures >= MOST_FAILURES or self._refusal,
+                None if self._recipe.patient else timeout_s,
             )
             self._open_house = True
             callers = list(self._greeted)
-            waiting = self._waiting
+            waiting, why = self._waiting, self._refusal or self._fault
         for caller in callers:
             self._door.send(caller, Go())
         if not there or waiting < wanted:
-            sentence = f"Engine '{self.name}' has {waiting} of {self.slots} slots after {timeout_s:g} s. {self._fault}"
+            sentence = f"Engine '{self.name}' has {waiting} of {self.slots} slots after {timeout_s:g} s. {why}"
             raise MLforHPCError(f"{sentence}\n{self._system.last_words()}".rstrip())
 
     def shutdown(self) -> None:
@@ -217,8 +236,7 @@ class Remote:
     def _place(self, number: int, job: Job, *, whole: bool = False) -> None:
         """Hand a job to the gateway, under the lock; without one it goes when there is one again."""
         if self._up and self._gateway is not None:
-            calls = list(job.open.values())
-            parcel = self._parcels.pack(job.batch, calls, whole=whole) if calls else self._parcels.greeting()
+            parcel = self._parcels.pack(number, job.batch, list(job.open.values()), whole=whole)
             self._door.send(self._gateway, Place(number, job.batch.cores, parcel))
 
     def _end_job(self, number: int, outcome: Outcome, sentence: str) -> Job | None:
@@ -279,8 +297,8 @@ class Remote:
         match message:
             case Came(number, reply):
                 self._came(number, REPLIES.decode(reply))
-            case Began(task, slot):
-                self._began(caller, task, slot)
+            case Began():
+                self._began(caller, message)
             case Marked(task, name, value):
                 self._tell.marked(task, name, value)
             case Gone(number, sentence):
@@ -329,17 +347,17 @@ class Remote:
         if go:
             self._door.send(caller, Go())
 
-    def _began(self, caller: Caller, task: int, slot: str) -> None:
+    def _began(self, caller: Caller, began: Began) -> None:
+        """A task runs; it is ended at once if its parcel was given up meanwhile (dask runs what it lost again unasked)."""
         with self._lock:
-            unwanted = task in self._unwanted or task not in self._number_of
-            self._unwanted.discard(task)
-            if not unwanted:
-                self._runs_at[task] = caller
-                caller.running.add(task)
-        if unwanted:
-            self._door.send(caller, Kill(task))
+            wanted = began.number in self._jobs
+            if wanted:
+                self._runs_at[began.task] = caller
+                caller.running.add(began.task)
+        if wanted:
+            self._tell.started(began.task, began.slot)
         else:
-            self._tell.started(task, slot)
+            self._door.send(caller, Kill(began.task))
 
     def _came(self, number: int, reply: Reply) -> None:
         with self._lock:
@@ -361,6 +379,9 @@ class Remote:
     def _lose(self, numbers: list[int], sentence: str) -> None:
         with self._lock:
             lost = [self._end_job(number, "lost", sentence) for number in numbers]
+            if any(job is not None and not job.batch.calls for job in lost):  # a greeting
+                self._refusal = sentence
+                self._changed.notify_all()
         for job in lost:
             if job is not None:
                 job.resolve()

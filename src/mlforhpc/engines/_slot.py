@@ -31,6 +31,7 @@ _START = "import sys; sys.path.insert(0, sys.argv[1]); from mlforhpc.engines._ch
 _ROOT = str(Path(mlforhpc.__file__).parent.parent)
 _TASK = struct.Struct("<Q")
 _MOST_FUNCTIONS = 500
+_RANKS_OWN = ("PMI_", "PMIX_", "OMPI_", "HYDI_", "HYDRA_", "MPI_LOCAL")
 
 _LIFELINES: set[int] = set()
 
@@ -82,7 +83,7 @@ class Slot:
                 stderr=log,
                 pass_fds=fds,
                 process_group=0,  # no new session: Linux schedules each as one party, and the driver would starve beside ours
-                env={**os.environ, **environment(1)},
+                env=_environment(),
             )
         self.pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
         self._known: set[str] = set()
@@ -143,6 +144,11 @@ class Slot:
         if self.pidfd is not None:
             os.close(self.pidfd)
         return f"was ended by signal {_signal_name(-code)}" if code < 0 else f"ended by itself with exit code {code}"
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with one thread, and without what makes a rank of an MPI job one: a simulation with MPI in it begins a job of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_RANKS_OWN)} | environment(1)
 
 
 def _shared_word() -> int:

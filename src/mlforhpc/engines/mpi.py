@@ -28,7 +28,7 @@ def create(
     *,
     address: str = "",
     launcher: str = "mpiexec -n {ranks}",
-    host: str = "127.0.0.1",
+    host: str = "",
     folder: Path | None = None,
     clock: Clock | None = None,
 ) -> Remote:
@@ -46,7 +46,14 @@ def create(
         raise UsageError(f"Engine 'mpi' starts its own ranks and takes no address, found '{address}'; set its option 'launcher'.")
     count = len(os.sched_getaffinity(0)) if slots is None else slots
     words = shlex.split(launcher.format(ranks=count + 1))
-    recipe = Recipe(name="mpi", module=__name__, slots=count, launcher=(*words, sys.executable, "-m", "mpi4py.futures"), host=host)
+    recipe = Recipe(
+        name="mpi",
+        module=__name__,
+        slots=count,
+        launcher=(*words, sys.executable, "-m", "mpi4py.futures"),
+        host=host,
+        elsewhere="srun" in words,
+    )
     return Remote(recipe, clock or Clock(), folder)
 
 

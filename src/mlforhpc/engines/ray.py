@@ -36,7 +36,7 @@ def create(
         clock: of the trace.
     """
     count = len(os.sched_getaffinity(0)) if slots is None else slots
-    recipe = Recipe(name="ray", module=__name__, slots=count, address=address, host=host or "127.0.0.1")
+    recipe = Recipe(name="ray", module=__name__, slots=count, address=address, host=host, elsewhere=bool(address))
     return Remote(recipe, clock or Clock(), folder)
 
 
