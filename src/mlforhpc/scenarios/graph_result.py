@@ -140,8 +140,8 @@ def _table(measured: Measured) -> Table:
         title=f"Task graphs on {measured.slots} slots",
         caption=(
             f"Medians of {len(measured.figures[0])} rounds; lowest and highest are over the rounds. The bound is the longer of critical "
-            "path and work / slots, of the lengths that the workers measured in that round: a slow machine makes both longer, only overhead "
-            "and waiting make their ratio larger. The ideal is first come first served without overhead: above 1 it is the graph's own doing. "
+            "path and work / slots, of the lengths that the workers measured in that round: a slow machine makes both longer, only "
+            "overhead and waiting make their ratio larger. The ideal is first come first served without overhead. "
             f"The same task took {measured.busy_s / measured.alone_s:.3g} times as long with all slots busy as alone."
         ),
         columns=[
