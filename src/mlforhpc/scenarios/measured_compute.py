@@ -1,7 +1,7 @@
 """Compute of a given length whose result needs every bit of its arguments, so that no engine can skip, swap or change one unseen.
 
     x <- 3.99 x (1 - x)  on 2,048 lanes, `repeats` times: chaotic, and of operations that IEEE 754 rounds exactly, one by one,
-so that every processor gives the same bits. Lanes start from the task's number and its parents' values, folded in order; the value is
+so that every processor gives the same bits. Lanes start from the task's number and its parents' values, mixed in order; the value is
 the exclusive or of all lanes' mantissas. The length is that of `repeats`, calibrated once a run; what counts is measured.
 """
 
@@ -17,7 +17,8 @@ from mlforhpc.core.space import FloatArray
 LANES = 2048
 RATE = 3.99
 _SPREAD = (LANES + np.arange(LANES)) / (2 * LANES)  # (LANES,) in [1/2, 1), exact
-_MANTISSA = np.uint64(2**53 - 1)
+_BITS = 2**53 - 1
+_ODD = 6364136223846793005  # Knuth's multiplier: as it is odd, modulo 2^53 it maps no two numbers to one
 _LONG_ENOUGH_S = 0.02
 
 
@@ -33,16 +34,16 @@ def compute(task: int, repeats: int, *parents: float) -> float:
 
 
 def start(task: int, parents: Sequence[float]) -> float:
-    """Where the lanes begin, in (0, 1): depends on the order of the parents."""
-    z = (task + 1) * 0.6180339887498949 % 1.0
+    """Where the lanes begin, in [0, 1): every bit of every parent's value, and their order, counts."""
+    z = (task + 1) * _ODD
     for value in parents:
-        z = 0.6 * z + 0.4 * value
-    return z
+        z = z * _ODD + int(value * 2.0**53)
+    return (z & _BITS) * 2.0**-53
 
 
 def folded(x: FloatArray) -> float:
     """All lanes (LANES,) in one number of [0, 1)."""
-    return float(np.bitwise_xor.reduce(x.view(np.uint64)) & _MANTISSA) * 2.0**-53
+    return (int(np.bitwise_xor.reduce(x.view(np.uint64))) & _BITS) * 2.0**-53
 
 
 def evaluate(parents: Sequence[Sequence[int]], repeats: Sequence[int]) -> list[float]:
