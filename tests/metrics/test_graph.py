@@ -54,9 +54,8 @@ def test_the_truths_hold_and_see_what_is_wrong(monkeypatch) -> None:
     monkeypatch.setattr(graph, "critical_path_s", lambda parents, lengths_s: right([above[:-1] for above in parents], lengths_s))
     assert {check.name for check in graph_truths.checks() if not check.passed} >= {"graph by hand", "critical path"}
     monkeypatch.undo()
-    monkeypatch.setattr(
-        graph, "lower_bound_s", lambda parents, lengths_s, slots: 1.01 * max(right(parents, lengths_s), sum(lengths_s) / slots)
-    )
+    bound = graph.lower_bound_s
+    monkeypatch.setattr(graph, "lower_bound_s", lambda *one: 1.01 * bound(*one))
     assert {check.name for check in graph_truths.checks() if not check.passed} == {"graph by hand", "lower bound"}
     monkeypatch.undo()
     lazy = graph.list_schedule_s

@@ -162,7 +162,7 @@ def test_a_small_trace_becomes_exactly_this(tmp_path: Path) -> None:
 
 
 def test_a_process_is_a_host_and_a_thread_a_slot_in_natural_order() -> None:
-    """A slot named host:pid is on that host, also where the name has colons; plain slots, and the driver's name, are on the driver's host."""
+    """A slot named host:pid is on that host, also where its name has colons; plain slots are on the driver's host."""
     events = tasks(("h:10", 0, 1), ("h:2", 0, 1), ("node:a", 0, 1), ("fe80::1:7", 0, 1), ("4", 0, 1))
     assert [where[:2] for where in complete(events)] == [
         ("h", "slot 10"), ("h", "slot 2"), ("node", "slot a"), ("fe80::1", "slot 7"), ("h", "slot 4")
@@ -190,7 +190,7 @@ def test_a_clock_that_is_a_little_behind_makes_nothing_negative() -> None:
 
 
 def test_lost_interrupted_and_never_run_tasks() -> None:
-    """A lost attempt and its retry; one that its driver left; one cancelled while it waited, which was on no slot; then a second session."""
+    """A lost attempt and its retry, one that its driver left, one cancelled while it waited (on no slot); then a second session."""
     events: list[Event] = [opened(), *(submitted(0, i) for i in (1, 2, 3)), started(1, 1), started(1, 2, "1")]
     events += [finished(5, 1, None, "lost"), started(6, 1), finished(9, 1, (6, 8), attempt=2), finished(9.5, 3, None, "cancelled", "")]
     events += [opened(100, host="other", resumed=True), submitted(101, 4), started(101, 4), finished(103, 4, (101, 102))]

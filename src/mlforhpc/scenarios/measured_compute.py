@@ -18,7 +18,7 @@ LANES = 2048
 RATE = 3.99
 _SPREAD = (LANES + np.arange(LANES)) / (2 * LANES)  # (LANES,) in [1/2, 1), exact
 _BITS = 2**53 - 1
-_ODD = 6364136223846793005  # Knuth's multiplier: as it is odd, modulo 2^53 it maps no two numbers to one
+_ODD = 6364136223846793005  # Knuth's multiplier; as it is odd, modulo 2^53 no two numbers become one
 _LONG_ENOUGH_S = 0.02
 
 
@@ -35,10 +35,11 @@ def compute(task: int, repeats: int, *parents: float) -> float:
 
 def start(task: int, parents: Sequence[float]) -> float:
     """Where the lanes begin, in [0, 1): every bit of every parent's value, and their order, counts."""
-    z = (task + 1) * _ODD
-    for value in parents:
-        z = z * _ODD + int(value * 2.0**53)
-    return (z & _BITS) * 2.0**-53
+    z = task + 1
+    for number in (0, *(int(value * 2.0**53) for value in parents)):
+        z = (z * _ODD + number) & _BITS
+        z ^= z >> 26
+    return z * 2.0**-53
 
 
 def folded(x: FloatArray) -> float:
