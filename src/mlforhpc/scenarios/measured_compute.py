@@ -1,6 +1,6 @@
 """Compute of a given length whose result needs every bit of its arguments, so that no engine can skip, swap or change one unseen.
 
-    x <- 3.99 x (1 - x)  on 2,048 lanes, `repeats` times: chaotic, and of operations that IEEE 754 rounds exactly, one by one,
+    x <- 3.99 x (1 - x)  on 2,048 lanes, `repeats` times: chaotic, and of operations that IEEE 754 rounds correctly, one by one,
 so that every processor gives the same bits. Lanes start from the task's number and its parents' values, mixed in order; the value is
 the exclusive or of all lanes' mantissas. The length is that of `repeats`, calibrated once a run; what counts is measured.
 """

@@ -1,7 +1,7 @@
 """How close does an engine come to the shortest time in which a task graph can be run, and down to which task length?
 
 Graphs:     chain, fan-out/fan-in, diamond (wavefront), random layered (uneven tasks), of tasks that compute for 0.1 to 100 ms.
-Tasks:      a chaotic map in exactly rounded arithmetic, as often as its calibrated speed asks for; each starts from its parents' values.
+Tasks:      a chaotic map in correctly rounded arithmetic, as often as its calibrated speed asks for; each starts from its parents' values.
 Quality:    every value of every graph in every round equals that of a serial evaluation, to the last bit.
 Measured:   makespan over max(critical path, work / slots) of the task lengths measured on the workers; overhead per task; utilization.
 Baseline:   the bound itself, and the first-come-first-served schedule of the same lengths without overhead.
