@@ -153,7 +153,7 @@ def test_an_exclusive_task_runs_alone(broker, events):
         (Resources(cores=3), "asks for 3 cores, the engine has 2 slots"),
         (Resources(memory_bytes=1 << 60), "bytes of memory, the host has"),
         (Resources(gpus=1), "1 GPUs"),
-        (Resources(ranks=2), "2 ranks"),
+        (Resources(ranks=3), "3 cores"),
         (Resources(cores=0), "at least one core"),
     ],
 )

@@ -103,7 +103,7 @@ class Flight:
             result.outcome,
             value_of(result) if result.outcome == "ok" else str(result.value),
             limit_s=self._limit_s,
-            cost_s=(result.ended_ns - result.started_ns) / 1e9 * task.resources.cores,
+            cost_s=(result.ended_ns - result.started_ns) / 1e9 * task.resources.cores * task.resources.ranks,
             system=self._dispatcher.system,
         )
 

@@ -41,7 +41,7 @@ def submitted(task: Task, now_ns: int) -> Submitted:
         kind=task.kind,
         charge=task.charge,
         label=task.label,
-        cores=task.resources.cores,
+        cores=task.resources.cores * task.resources.ranks,
         key=task.key,
     )
 

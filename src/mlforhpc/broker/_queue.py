@@ -2,7 +2,8 @@
 
 A task starts when its cores (and memory) are free, an exclusive one when everything is. Tasks of functions that
 measure under 5 ms go in batches, and one batch more a slot than runs, so that a slot never waits for the driver; all
-others go one by one, so that none waits behind another while a slot is free.
+others go one by one, so that none waits behind another while a slot is free (an engine with `lookahead` has a queue
+of its own: a task of one core may wait there, so that a slot does not wait for the way through the engine).
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Queue:
         self._memory_bytes = memory_bytes
         self._capabilities = capabilities
         self._cores = 0
+        self._gpus = 0
         self._memory = 0
         self._quick = 0
         self._placed = 0
@@ -61,17 +63,18 @@ class Queue:
         Raises:
             Unplaceable: it says what was asked and what there is.
         """
-        asked = resources.cores
-        if asked < 1 or resources.memory_bytes < 0 or resources.gpus < 0 or resources.ranks < 1:
+        asked = resources.cores * resources.ranks
+        if resources.cores < 1 or resources.memory_bytes < 0 or resources.gpus < 0 or resources.ranks < 1:
             raise Unplaceable(f"A task needs at least one core and one rank, and nothing negative; found {resources}.")
         if asked > self._slots:
             raise Unplaceable(f"A task asks for {asked} cores, the engine has {self._slots} slots; ask for fewer or start more slots.")
         if self._memory_bytes and resources.memory_bytes > self._memory_bytes:
             raise Unplaceable(f"A task asks for {resources.memory_bytes} bytes of memory, the host has {self._memory_bytes}.")
-        if resources.gpus:
-            raise Unplaceable(f"A task asks for {resources.gpus} GPUs, this engine places none; run it on a task's own device instead.")
+        most = self._capabilities.gpus_a_task
+        if resources.gpus > most:
+            raise Unplaceable(f"A task asks for {resources.gpus} GPUs, a slot of this engine has at most {most}; see its option 'gpus'.")
         if resources.ranks > 1 and not self._capabilities.gangs:
-            raise Unplaceable(f"A task asks for {resources.ranks} ranks that start together; this engine has no gangs, use engine 'mpi'.")
+            raise Unplaceable(f"A task asks for {resources.ranks} ranks that start together; this engine has no gangs, use 'processes'.")
 
     def next(self) -> Placement | None:
         """What to start now, taken out of the queue; None if the first task must wait."""
@@ -105,7 +108,8 @@ class Queue:
         if placement.quick:
             self._quick += sign
         else:
-            self._cores += sign * resources.cores
+            self._cores += sign * resources.cores * resources.ranks
+        self._gpus += sign * resources.gpus
         self._memory += sign * resources.memory_bytes
         if resources.exclusive:
             self._exclusive = sign > 0
@@ -115,11 +119,20 @@ class Queue:
             return False
         if self._memory_bytes and self._memory + resources.memory_bytes > self._memory_bytes:
             return False
-        return self._cores + self._quick + resources.cores <= self._slots
+        if resources.gpus and self._gpus + resources.gpus > self._capabilities.gpus:
+            return False
+        plain = resources.cores == resources.ranks == 1 and not (resources.gpus or resources.memory_bytes or resources.exclusive)
+        room = self._slots * (1 + self._capabilities.lookahead if plain else 1)
+        return self._cores + self._quick + resources.cores * resources.ranks <= room
 
     def _is_quick(self, task: Task) -> bool:
         r = task.resources
-        plain = r.cores == 1 and not (r.exclusive or r.memory_bytes or task.isolated) and task.limit_s is None and task.attempt == 1
+        plain = (
+            r.cores == r.ranks == 1
+            and not (r.exclusive or r.memory_bytes or r.gpus or task.isolated)
+            and task.limit_s is None
+            and task.attempt == 1
+        )
         return plain and self._pace.quick(task.function.reference)
 
     def _batch(self) -> list[Task]:

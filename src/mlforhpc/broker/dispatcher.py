@@ -167,6 +167,8 @@ class Dispatcher:
         batch = Batch(
             tuple(task.call for task in placement.tasks),
             cores=first.resources.cores,
+            ranks=first.resources.ranks,
+            gpus=first.resources.gpus,
             isolated=first.isolated or first.limit_s is not None,
             limit_s=first.limit_s,
             quick=placement.quick,

@@ -23,6 +23,8 @@ class Capabilities:
         gangs: takes tasks of several ranks.
         remote: slots may be on other hosts than the driver.
         lookahead: batches a slot that may wait in the engine's own queue, so that a slot does not wait for the driver.
+        gpus: devices of all slots together.
+        gpus_a_task: the most that one task can have.
         in_driver: tasks may run in the driver's own process, whose CPU time is then no overhead.
     """
 
@@ -30,6 +32,8 @@ class Capabilities:
     gangs: bool = False
     remote: bool = False
     lookahead: int = 0
+    gpus: int = 0
+    gpus_a_task: int = 0
     in_driver: bool = False
 
 

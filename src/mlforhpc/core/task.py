@@ -24,7 +24,7 @@ class Resources:
         cores: slots on one host, and the threads of its BLAS and OpenMP.
         gpus: devices of the slot's host.
         memory_bytes: 0 = not stated.
-        ranks: processes that start together (MPI, torchrun).
+        ranks: processes of `cores` each that start together (MPI, torchrun): see `core.gang`.
         exclusive: nothing else runs on the engine meanwhile.
     """
 
@@ -55,7 +55,9 @@ class Batch(NamedTuple):
 
     Attributes:
         calls: in order.
-        cores: threads and slots of each of them.
+        cores: threads of each of them.
+        ranks: each has cores x ranks slots.
+        gpus: and as many devices.
         isolated: needs a process of its own that can be killed alone (time limit, or a binary that may crash).
         limit_s: whoever owns that process kills it this long after the call *started*; the result is then "timed_out".
         quick: expected to take so few milliseconds that another quick batch may wait behind it in the same slot.
@@ -63,9 +65,16 @@ class Batch(NamedTuple):
 
     calls: tuple[Call, ...]
     cores: int = 1
+    ranks: int = 1
+    gpus: int = 0
     isolated: bool = False
     limit_s: float | None = None
     quick: bool = False
+
+    @property
+    def width(self) -> int:
+        """Slots that it takes."""
+        return self.cores * self.ranks
 
 
 class TaskResult(NamedTuple):

@@ -19,6 +19,7 @@ import threading
 import time
 from pathlib import Path
 
+from mlforhpc.core import gang
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.task import Call, Function
 from mlforhpc.engines._envelope import Envelope
@@ -79,6 +80,7 @@ class _Child:
         if run.cores != self._cores:
             self._threads.set(run.cores)
             self._cores = run.cores
+        os.environ[gang.VARIABLE] = str(run.ranks)
         answers: list[Answer] = []
         sent_at = time.monotonic()
         for task, reference, arguments in run.calls:

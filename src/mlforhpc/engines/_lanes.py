@@ -1,6 +1,6 @@
 """What waits where: jobs (batches in flight) in lanes (slots), first come, first served; no threads in here.
 
-A batch of c cores takes c free lanes and runs in the first; a quick one may also wait behind one other quick batch.
+A batch of c slots takes c free lanes and runs in the first; a quick one may also wait behind one other quick batch.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Lane:
 
     def send(self, job: Job) -> bool:
         """Send the open calls of a job; False if some of it must be flushed later."""
-        return self.slot.send(list(job.open.values()), cores=job.batch.cores, announce=job.batch.limit_s is not None)
+        return self.slot.send(list(job.open.values()), cores=job.batch.cores, ranks=job.batch.ranks, announce=job.batch.limit_s is not None)
 
 
 class Lanes:
@@ -114,6 +114,7 @@ class Lanes:
         self.lanes = [Lane(slot) for slot in slots]
         self.waiting: deque[Job] = deque()
         self.timed = set(self.lanes)
+        self._devices = any(slot.devices for slot in slots)  # then tasks without leave the lanes that have them to others
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self.lanes)
@@ -125,7 +126,7 @@ class Lanes:
 
     def hopeless(self) -> list[Job]:
         """Waiting jobs that ask for more lanes than are left; they wait no longer."""
-        jobs = [job for job in self.waiting if job.batch.cores > self.usable]
+        jobs = [job for job in self.waiting if job.batch.width > self.usable]
         for job in jobs:
             self.waiting.remove(job)
         return jobs
@@ -142,7 +143,7 @@ class Lanes:
 
     def leave(self, job: Job) -> None:
         """Free the lanes that a wide job has taken beside its own."""
-        if job.batch.cores > 1:
+        if job.batch.width > 1:
             for lane in self.lanes:
                 if lane.taken_by is job:
                     lane.taken_by = None
@@ -161,8 +162,12 @@ class Lanes:
         return late, down
 
     def _find(self, batch: Batch) -> list[Lane] | None:
-        free = list(islice((lane for lane in self.lanes if lane.free), batch.cores))
-        if len(free) == batch.cores:
+        able = (lane for lane in self.lanes if lane.free)
+        if batch.gpus:  # the first one runs it, with its devices
+            free = sorted(able, key=lambda lane: len(lane.slot.devices) < batch.gpus)[: batch.width]
+            return free if len(free) == batch.width and len(free[0].slot.devices) >= batch.gpus else None
+        free = list(islice(sorted(able, key=lambda lane: len(lane.slot.devices)) if self._devices else able, batch.width))
+        if len(free) == batch.width:
             return free
         if batch.quick:
             for lane in self.lanes:

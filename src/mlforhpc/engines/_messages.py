@@ -142,7 +142,8 @@ class Parcel(msgspec.Struct, array_like=True):
         sys_path: where the driver imports from.
         calls: (task, reference, arguments) to run in order.
         functions: reference -> pickled bytes of those that a worker may not know yet.
-        cores, isolated, limit_s: as in `core.task.Batch`.
+        cores, ranks, isolated, limit_s: as in `core.task.Batch`.
+        shared_hosts: slots are on several hosts, each of which sees itself that a wide task has its cores.
     """
 
     site: Site
@@ -151,8 +152,10 @@ class Parcel(msgspec.Struct, array_like=True):
     calls: list[tuple[int, str, bytes]]
     functions: dict[str, bytes]
     cores: int
+    ranks: int
     isolated: bool
     limit_s: float | None
+    shared_hosts: bool
 
 
 class Reply(msgspec.Struct, array_like=True):

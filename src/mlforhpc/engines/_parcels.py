@@ -17,9 +17,11 @@ class Parcels:
     Args:
         site: where the driver is.
         slots: how many workers have to know a function before it stays at home.
+        elsewhere: they may be on several hosts.
     """
 
-    def __init__(self, site: Site, slots: int) -> None:
+    def __init__(self, site: Site, slots: int, elsewhere: bool) -> None:
+        self._elsewhere = elsewhere
         self._site = site
         self._slots = slots
         self._knowing: defaultdict[str, set[str]] = defaultdict(set)
@@ -33,7 +35,9 @@ class Parcels:
         }
         asked = [(call.task, call.function.reference, call.arguments) for call in calls]
         isolated = batch.isolated or not batch.quick  # a child of its own: it can be killed alone
-        return PACK.encode(Parcel(self._site, number, sys.path, asked, functions, batch.cores, isolated, batch.limit_s))
+        return PACK.encode(
+            Parcel(self._site, number, sys.path, asked, functions, batch.cores, batch.ranks, isolated, batch.limit_s, self._elsewhere)
+        )
 
     def learned(self, slot: str, calls: list[Call]) -> None:
         """A worker has run these."""

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import msgspec
 
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.task import Batch, Call, Function
+from mlforhpc.engines._host_cores import cores_of_host
 from mlforhpc.engines._messages import PACK, PARCELS, TOLD, Aligned, Began, Go, Heard, Kill, Knock, Parcel, Reply, Site, Tick, Tock, Waiting
 from mlforhpc.engines._wire import Answer, Frames, Marked, frame
 from mlforhpc.engines._worker import Worker
@@ -106,10 +108,14 @@ class Post:
         if unknown:
             return Reply(self._name, unknown=unknown)
         calls = tuple(Call(task, Function(name, self._functions.get(name)), arguments) for task, name, arguments in parcel.calls)
-        batch = Batch(calls, parcel.cores, parcel.isolated, parcel.limit_s)
+        batch = Batch(calls, parcel.cores, parcel.ranks, isolated=parcel.isolated, limit_s=parcel.limit_s)
+        with cores_of_host(parcel.site.token, batch.width) if parcel.shared_hosts else nullcontext():
+            return self._run(batch, parcel.number)
+
+    def _run(self, batch: Batch, number: int) -> Reply:
         worker = self._worker()
         if batch.isolated or not self._inline.acquire(blocking=False):
-            began = partial(self._tell_began, parcel.number)
+            began = partial(self._tell_began, number)
             results = worker.run(batch._replace(isolated=True), began)
         else:
             try:

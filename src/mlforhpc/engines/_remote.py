@@ -118,7 +118,7 @@ class Remote:
         """
         self.name = recipe.name
         host = recipe.host or (reachable(recipe.address) if recipe.elsewhere else _LOOPBACK)
-        self.capabilities = Capabilities(remote=recipe.elsewhere, lookahead=self._LOOKAHEAD)
+        self.capabilities = Capabilities(gangs=True, remote=recipe.elsewhere, lookahead=self._LOOKAHEAD)
         self.slots = recipe.slots
         self._recipe = recipe
         self._clock = clock
@@ -141,19 +141,19 @@ class Remote:
         self._failures = 0
         self._fault = ""
         self._tell = News()
-        self._parcels = Parcels(site, recipe.slots)
+        self._parcels = Parcels(site, recipe.slots, recipe.elsewhere)
         self._thread = threading.Thread(target=self._serve, name=f"mlforhpc-{self.name}", daemon=True)
         self._thread.start()
         atexit.register(self.shutdown)
         self._await_up(recipe.start_s)
-        self._parcels = Parcels(site, self.slots)
+        self._parcels = Parcels(site, self.slots, recipe.elsewhere)
 
     def listen(self, news: News) -> None:
         self._tell = news
 
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
-        if batch.cores > self.slots:
-            raise Unplaceable(f"A task asks for {batch.cores} cores; engine '{self.name}' has {self.slots} slots.")
+        if batch.width > self.slots:
+            raise Unplaceable(f"A task asks for {batch.width} cores; engine '{self.name}' has {self.slots} slots.")
         job = Job(batch)
         with self._lock:
             refused = self._closing or self._failures >= MOST_FAILURES
@@ -237,7 +237,7 @@ class Remote:
         """Hand a job to the gateway, under the lock; without one it goes when there is one again."""
         if self._up and self._gateway is not None:
             parcel = self._parcels.pack(number, job.batch, list(job.open.values()), whole=whole)
-            self._door.send(self._gateway, Place(number, job.batch.cores, parcel))
+            self._door.send(self._gateway, Place(number, job.batch.width, parcel))
 
     def _end_job(self, number: int, outcome: Outcome, sentence: str) -> Job | None:
         """Forget a job and give its open calls this result, under the lock; whoever called resolves it afterwards."""

@@ -22,6 +22,7 @@ from pathlib import Path
 import mlforhpc
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.task import Call
+from mlforhpc.engines._devices import DEVICES
 from mlforhpc.engines._keeper import descendants
 from mlforhpc.engines._line import Line
 from mlforhpc.engines._threads import environment
@@ -53,10 +54,12 @@ class Slot:
         folder: for large results.
         clock: the driver's.
         log: file that gets the child's output; None = the driver's own output.
+        devices: GPUs of its own.
     """
 
-    def __init__(self, name: str, folder: Path, clock: Clock, log: Path | None = None) -> None:
+    def __init__(self, name: str, folder: Path, clock: Clock, log: Path | None = None, devices: Sequence[str] = ()) -> None:
         self.name = name
+        self.devices = devices
         self._folder = folder
         self._clock = clock
         self._log = log
@@ -83,7 +86,7 @@ class Slot:
                 stderr=log,
                 pass_fds=fds,
                 process_group=0,  # no new session: Linux schedules each as one party, and the driver would starve beside ours
-                env=_environment(),
+                env={**_environment(), **({DEVICES: ",".join(self.devices)} if self.devices else {})},
             )
         self.pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
         self._known: set[str] = set()
@@ -100,7 +103,7 @@ class Slot:
         """The task that the child is at, or was at last; 0 before the first."""
         return int(_TASK.unpack_from(self._progress)[0])
 
-    def send(self, calls: Sequence[Call], *, cores: int, announce: bool) -> bool:
+    def send(self, calls: Sequence[Call], *, cores: int, ranks: int, announce: bool) -> bool:
         """Send calls to run in order; False if some of it must wait for `line.flush`."""
         forget = len(self._known) > _MOST_FUNCTIONS
         if forget:
@@ -110,7 +113,7 @@ class Slot:
         changed = list(sys.path) if sys.path != self._sys_path else None
         self._sys_path = changed or self._sys_path
         data = [(c.task, c.function.reference, c.arguments) for c in calls]
-        return self.line.post(frame(Run(data, cores, announce, forget, new, changed)))
+        return self.line.post(frame(Run(data, cores, ranks, announce, forget, new, changed)))
 
     def kill(self) -> None:
         """End the child's whole process group now, and what its task has put into other groups; `reap` follows."""

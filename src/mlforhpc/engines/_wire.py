@@ -31,6 +31,7 @@ class Run(msgspec.Struct, array_like=True, tag="run"):
 
     Attributes:
         cores: threads of each of them.
+        ranks: that each of them may start.
         announce: say `Began` before each call (somebody watches a time limit).
         forget: drop the functions known so far.
         functions: reference -> pickled bytes of those that the child does not know yet.
@@ -39,6 +40,7 @@ class Run(msgspec.Struct, array_like=True, tag="run"):
 
     calls: list[tuple[int, str, bytes]]
     cores: int
+    ranks: int
     announce: bool
     forget: bool
     functions: dict[str, bytes]

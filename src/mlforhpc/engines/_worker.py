@@ -82,7 +82,7 @@ class Worker:
         began_ns = self._clock.now_ns()
         ended: TaskResult | Outcome = "lost"
         try:
-            self._slot.send([call], cores=batch.cores, announce=batch.limit_s is not None)
+            self._slot.send([call], cores=batch.cores, ranks=batch.ranks, announce=batch.limit_s is not None)
             ended, began_ns = self._await(call, batch.limit_s, began_ns)
         finally:
             with self._lock:

@@ -22,6 +22,7 @@ from mlforhpc.core.engine import Capabilities, News, Ref
 from mlforhpc.core.errors import MLforHPCError, Unplaceable, UsageError
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, TaskResult
+from mlforhpc.engines._devices import dealt, found
 from mlforhpc.engines._ears import Ears, Sound
 from mlforhpc.engines._lanes import Job, Lane, Lanes
 from mlforhpc.engines._sharing import SharedFiles
@@ -31,11 +32,19 @@ from mlforhpc.engines._wire import Began, Done, Marked, Report
 _GRACE_S = 0.5
 
 
-def create(slots: int | None = None, *, folder: Path | None = None, log: Path | None = None, clock: Clock | None = None) -> Processes:
+def create(
+    slots: int | None = None,
+    *,
+    gpus: int | None = None,
+    folder: Path | None = None,
+    log: Path | None = None,
+    clock: Clock | None = None,
+) -> Processes:
     """Slots on this machine.
 
     Args:
         slots: how many; None = the cores that this process may use.
+        gpus: how many of this machine's devices; None = all of them.
         folder: where shared arrays and large results go; None = memory or the temporary folder.
         log: file for what tasks print; None = the driver's output.
         clock: of the trace.
@@ -43,20 +52,24 @@ def create(slots: int | None = None, *, folder: Path | None = None, log: Path | 
     count = _usable_cores() if slots is None else slots
     if count < 1:
         raise UsageError(f"Engine 'processes' needs at least one slot, found slots={count}.")
-    return Processes(count, folder, log, clock or Clock())
+    devices = found()
+    if gpus is not None and gpus > len(devices):
+        raise UsageError(f"Engine 'processes' was asked for {gpus} GPUs, found {len(devices)} that this process may use.")
+    return Processes(count, devices[:gpus], folder, log, clock or Clock())
 
 
 class Processes:
     """See the file's docstring. All state is guarded by one lock; futures are resolved and listeners told outside of it."""
 
     name = "processes"
-    capabilities = Capabilities()
 
-    def __init__(self, slots: int, folder: Path | None, log: Path | None, clock: Clock) -> None:
+    def __init__(self, slots: int, devices: list[str], folder: Path | None, log: Path | None, clock: Clock) -> None:
         self.slots = slots
+        hands = dealt(devices, slots)
+        self.capabilities = Capabilities(gangs=True, gpus=sum(map(len, hands)), gpus_a_task=max(map(len, hands)))
         self._clock = clock
         self._files = SharedFiles(folder)
-        self._lanes = Lanes([Slot(str(i), self._files.path, clock, log) for i in range(slots)])
+        self._lanes = Lanes([Slot(str(i), self._files.path, clock, log, hands[i]) for i in range(slots)])
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._unsent: set[Lane] = set()
@@ -71,11 +84,11 @@ class Processes:
         self._tell = news
 
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
-        if batch.cores > self.slots:
-            raise Unplaceable(f"A task asks for {batch.cores} cores; engine 'processes' has {self.slots} slots.")
+        if batch.width > self.slots:
+            raise Unplaceable(f"A task asks for {batch.width} cores; engine 'processes' has {self.slots} slots.")
         job = Job(batch)
         with self._lock:
-            if self._closing or batch.cores > self._lanes.usable:
+            if self._closing or batch.width > self._lanes.usable:
                 job.end_rest("cancelled" if self._closing else "lost", "The engine has no slot for it any more.", self._clock.now_ns())
                 begun = None
             else:

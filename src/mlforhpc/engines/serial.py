@@ -54,8 +54,8 @@ class Serial:
         self._news = news
 
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
-        if batch.cores > 1:
-            raise Unplaceable(f"A task asks for {batch.cores} cores; engine 'serial' has 1 slot.")
+        if batch.width > 1:
+            raise Unplaceable(f"A task asks for {batch.width} cores; engine 'serial' has 1 slot.")
         future: Future[list[TaskResult]] = Future()
         with self._lock:
             if self._closed:
