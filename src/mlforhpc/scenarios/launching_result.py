@@ -25,7 +25,7 @@ class _Found:
     """What follows from the sweeps.
 
     Attributes:
-        bare_s: task length -> mean time of its fits in plain loops.
+        bare_s: task length -> mean time of its fits in plain loops, median round.
         score: task length -> mean of the serial scores of the fits that every engine does.
         efficiency, lost_s: way, task length -> one figure a round.
         curves: way -> efficiency against length.
@@ -106,7 +106,7 @@ def _found(launched: Launched) -> _Found:
             times, key = bare[sweep.round, sweep.length_ms].bare_s[:n], (sweep.way, sweep.length_ms)
             efficiency.setdefault(key, []).append(metrics.efficiency(times, slots=launched.slots, makespan_s=sweep.makespan_s))
             lost_s.setdefault(key, []).append(metrics.lost_s(times, slots=launched.slots, makespan_s=sweep.makespan_s))
-    bare_s = {ms: float(np.mean([s.bare_s for (_, length_ms), s in bare.items() if length_ms == ms])) for ms in serial}
+    bare_s = {ms: float(np.median([np.mean(s.bare_s) for (_, length_ms), s in bare.items() if length_ms == ms])) for ms in serial}
     curves = {
         way: metrics.curve([bare_s[ms] for ms in serial], np.array([efficiency[way, ms] for ms in serial]).T)
         for way in dict.fromkeys(way for way, _ in efficiency)
@@ -131,7 +131,7 @@ def _headline(launched: Launched, found: _Found) -> dict[str, Interval]:
             meaning="Tasks a second that do nothing, all submitted at once.",
         ),
         "round trip p50 (s)": replace(
-            trips, better="lower", meaning="From the submission of a task that does nothing to its result, one at a time; half take longer.",
+            trips, better="lower", meaning="From the submission of a task that does nothing to its result, one at a time, median.",
         ),
         "efficiency at 100 ms": replace(
             metrics.at(first, 0.1), better="higher", reference=1.0,
@@ -198,7 +198,7 @@ def _table(launched: Launched, found: _Found) -> Table:
             row += [share.value, share.lower, share.upper, 1e3 * lost_s]
         rows.append(row)
     caption = (
-        "Bare: mean time of the fit in plain loops, one a slot, side by side. Efficiency: median over rounds, with its 95 % interval. "
+        "Bare: mean time of the fit in plain loops, one a slot, side by side, median round. Efficiency: median round, 95 % interval. "
         "Lost: slot time a fit beyond the bare one, median round; below zero where noise is larger."
     )
     return Table(name="efficiency", title="Efficiency against task length", columns=columns, rows=rows, caption=caption)
