@@ -96,6 +96,7 @@ def test_the_rows_of_a_run_give_its_efficiency(tmp_path):
     found = run(tmp_path)
     rows = list(csv.DictReader((tmp_path / "artifacts" / "rounds.csv").read_text().splitlines()))
     of = [float(r["bare_s"]) / float(r["makespan_s"]) for r in rows if r["way"] == "by value" and r["length_ms"] == "2"]
+    assert 0 < found.performance["inside[by value, 2 ms]"] < 1
     assert len(of) == 2 and found.performance["efficiency[by value, 2 ms]"] == pytest.approx(np.median(of))
 
 

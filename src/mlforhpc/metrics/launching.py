@@ -1,7 +1,9 @@
 """How well an engine launches many short tasks: efficiency against task length, and the length from which it passes a level.
 
     efficiency = sum t_i / (slots x makespan)           t_i: the same tasks in plain loops on the same slots, in the same round
-    lost       = slots x makespan / n - mean t_i        slot-seconds a task that no task used
+    lost       = slots x makespan / n - mean t_i        slot-seconds a task beyond its own
+    inside     = sum of the tasks' times in their slots, from the trace / (slots x makespan)
+1 - inside is what launching takes; efficiency / inside is how fast a task runs once it does, against the plain loop.
 Over rounds: the median, which a hiccup of the machine does not move, with order statistics as its interval: of n rounds the k-th from
 below and from above, k the largest with 2 P(Binomial(n, 1/2) < k) <= 0.05; six rounds at least (Conover, Practical Nonparametric
 Statistics, 1999, 3.2). Between lengths: linear in the logarithm of the length.
@@ -9,12 +11,13 @@ Statistics, 1999, 3.2). Between lengths: linear in the logarithm of the length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import comb
 
 import numpy as np
 
+from mlforhpc.core.events import Event, Finished, Submitted
 from mlforhpc.core.result import Interval
 from mlforhpc.core.space import FloatArray
 
@@ -27,6 +30,19 @@ def efficiency(bare_s: Sequence[float], *, slots: int, makespan_s: float) -> flo
 def lost_s(bare_s: Sequence[float], *, slots: int, makespan_s: float) -> float:
     """Slot-seconds a task beyond what it needs in a plain loop; negative where noise is larger than what is lost."""
     return slots * makespan_s / len(bare_s) - float(np.mean(bare_s))
+
+
+def task_s(events: Iterable[Event]) -> dict[str, float]:
+    """Label -> seconds that its tasks took in their slots, from a trace."""
+    labels: dict[int, str] = {}
+    found: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, Submitted):
+            labels[event.task] = event.label
+        elif isinstance(event, Finished) and event.task in labels:
+            label = labels[event.task]
+            found[label] = found.get(label, 0.0) + (event.ended_ns - event.started_ns) / 1e9
+    return found
 
 
 def unequal_share(wanted: Sequence[float], found: Sequence[float | None]) -> float:

@@ -104,6 +104,15 @@ class Sweep:
     scores: list[float | None]
     bare_s: list[float] = field(default_factory=list)
 
+    @property
+    def label(self) -> str:
+        """Of its tasks in the trace."""
+        return _label(self.length_ms, self.way, self.round)
+
+
+def _label(length_ms: int, way: str, number: int) -> str:
+    return f"{length_ms} ms, {way}, {f'round {number}' if number >= 0 else 'warm-up'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
@@ -226,12 +235,10 @@ class _Bench:
         return n if way.most_a_slot is None else min(n, way.most_a_slot * self._broker.slots)
 
     def _loops(self, one: Fits, number: int, n: int) -> Sweep:
-        slots, seeds = self._broker.slots, self._seeds(one, n)
+        slots, seeds, label = self._broker.slots, self._seeds(one, n), _label(one.length_ms, BARE, number)
         began = time.perf_counter()
         futures = [
-            self._referee.submit(
-                "learn", one.loop, self._tables[one.simulation], one.size, seeds[i::slots], label=f"loop, {one.length_ms} ms"
-            )
+            self._referee.submit("learn", one.loop, self._tables[one.simulation], one.size, seeds[i::slots], label=label)
             for i in range(slots)
         ]
         parts = [future.result() for future in futures]
@@ -241,7 +248,7 @@ class _Bench:
         return Sweep(round=number, length_ms=one.length_ms, way=BARE, makespan_s=makespan_s, scores=scores, bare_s=[s for _, s in found])
 
     def _sweep(self, one: Fits, way: Way, number: int, n: int) -> Sweep:
-        table, seeds, label = self._tables[one.simulation], self._seeds(one, n), f"{one.length_ms} ms, {way.label}"
+        table, seeds, label = self._tables[one.simulation], self._seeds(one, n), _label(one.length_ms, way.label, number)
         began = time.perf_counter()
         with self._broker.share(table) if way.by_reference else nullcontext(table) as sent:
             futures = [self._broker.submit("learn", way.fit, sent, one.size, seed, label=label) for seed in seeds]

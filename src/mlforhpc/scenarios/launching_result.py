@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mlforhpc.core.result import Cell, Figure, Interval, Panel, Result, Series, Table, Verdict
+from mlforhpc.core.trace import read
 from mlforhpc.metrics import launching as metrics
 from mlforhpc.scenarios.launching import BARE, Fits, Launched, Sweep
 
@@ -27,7 +28,7 @@ class _Found:
     Attributes:
         bare_s: task length -> mean time of its fits in plain loops, median round.
         score: task length -> mean of the serial scores of the fits that every engine does.
-        efficiency, lost_s: way, task length -> one figure a round.
+        efficiency, lost_s, inside: way, task length -> one figure a round.
         curves: way -> efficiency against length.
         compared, unequal: scores held against the serial ones, and the share of them that differ.
     """
@@ -36,6 +37,7 @@ class _Found:
     score: Mapping[int, float]
     efficiency: Mapping[tuple[str, int], list[float]]
     lost_s: Mapping[tuple[str, int], list[float]]
+    inside: Mapping[tuple[str, int], list[float]]
     curves: Mapping[str, metrics.Curve]
     compared: int
     unequal: float
@@ -54,7 +56,7 @@ def result(
         references: of the families, the simulations and whatever else ran.
         versions: of the software that fitted.
     """
-    found = _found(launched)
+    found = _found(launched, metrics.task_s(read(folder / "events.jsonl")))
     _write_rounds(launched, folder / "artifacts" / "rounds.csv")
     return Result(
         verdict=judged(found.unequal, found.compared, target=target, failures=_gates(launched, found), installation=installation),
@@ -91,11 +93,12 @@ def _gates(launched: Launched, found: _Found) -> list[str]:
     return failures
 
 
-def _found(launched: Launched) -> _Found:
+def _found(launched: Launched, task_s: Mapping[str, float]) -> _Found:
     bare = {(s.round, s.length_ms): s for s in launched.sweeps if s.way == BARE}
     serial = {ms: _serial(bare[0, ms]) for ms in (one.length_ms for one in launched.fits)}
     efficiency: dict[tuple[str, int], list[float]] = {}
     lost_s: dict[tuple[str, int], list[float]] = {}
+    inside: dict[tuple[str, int], list[float]] = {}
     differing = compared = 0
     for sweep in launched.sweeps:
         n = len(sweep.scores)
@@ -106,6 +109,7 @@ def _found(launched: Launched) -> _Found:
             times, key = bare[sweep.round, sweep.length_ms].bare_s[:n], (sweep.way, sweep.length_ms)
             efficiency.setdefault(key, []).append(metrics.efficiency(times, slots=launched.slots, makespan_s=sweep.makespan_s))
             lost_s.setdefault(key, []).append(metrics.lost_s(times, slots=launched.slots, makespan_s=sweep.makespan_s))
+            inside.setdefault(key, []).append(task_s.get(sweep.label, 0.0) / (launched.slots * sweep.makespan_s))
     bare_s = {ms: float(np.median([np.mean(s.bare_s) for (_, length_ms), s in bare.items() if length_ms == ms])) for ms in serial}
     curves = {
         way: metrics.curve([bare_s[ms] for ms in serial], np.array([efficiency[way, ms] for ms in serial]).T)
@@ -114,7 +118,7 @@ def _found(launched: Launched) -> _Found:
     return _Found(
         bare_s=bare_s,
         score={ms: float(np.mean(scores[: launched.effort.fits[ms]])) for ms, scores in serial.items()},
-        efficiency=efficiency, lost_s=lost_s, curves=curves, compared=compared, unequal=differing / compared,
+        efficiency=efficiency, lost_s=lost_s, inside=inside, curves=curves, compared=compared, unequal=differing / compared,
     )  # fmt: skip
 
 
@@ -156,6 +160,7 @@ def _performance(launched: Launched, found: _Found) -> dict[str, float | None]:
     }
     figures |= {f"bare_s[{ms} ms]": seconds for ms, seconds in found.bare_s.items()}
     figures |= {f"efficiency[{way}, {ms} ms]": metrics.over_rounds(one).value for (way, ms), one in found.efficiency.items()}
+    figures |= {f"inside[{way}, {ms} ms]": metrics.over_rounds(one).value for (way, ms), one in found.inside.items()}
     for way, one in found.curves.items():
         figures |= {f"length_s[{way}, {level:.0%}]": metrics.passing(one, level).value for level in LEVELS}
     return figures
@@ -189,17 +194,19 @@ def _figure(launched: Launched, found: _Found) -> Figure:
 def _table(launched: Launched, found: _Found) -> Table:
     columns = ["fits", "bare, ms", "score"]
     for way in found.curves:
-        columns += [f"efficiency, {way}", "from", "to", "lost, ms"]
+        columns += [f"efficiency, {way}", "from", "to", "inside", "lost, ms"]
     rows: list[list[Cell]] = []
     for one in launched.fits:
         row: list[Cell] = [_name(one), 1e3 * found.bare_s[one.length_ms], found.score[one.length_ms]]
         for way in found.curves:
-            share, lost_s = metrics.over_rounds(found.efficiency[way, one.length_ms]), float(np.median(found.lost_s[way, one.length_ms]))
-            row += [share.value, share.lower, share.upper, 1e3 * lost_s]
+            key = (way, one.length_ms)
+            share, inside, lost_s = (metrics.over_rounds(figure[key]) for figure in (found.efficiency, found.inside, found.lost_s))
+            row += [share.value, share.lower, share.upper, inside.value, 1e3 * (lost_s.value or 0.0)]
         rows.append(row)
     caption = (
-        "Bare: mean time of the fit in plain loops, one a slot, side by side, median round. Efficiency: median round, 95 % interval. "
-        "Lost: slot time a fit beyond the bare one, median round; below zero where noise is larger."
+        "Bare: mean time of the fit in plain loops, one a slot, side by side. Efficiency with its 95 % interval. Inside: share of the "
+        "slots' time inside tasks, from the trace; the rest is launching, and an efficiency below it a fit that is slower in its task than "
+        "in the loop. Lost: slot time a fit beyond the bare one; below zero where noise is larger. All of the median round."
     )
     return Table(name="efficiency", title="Efficiency against task length", columns=columns, rows=rows, caption=caption)
 
