@@ -95,9 +95,12 @@ def test_the_rows_of_a_run_give_its_efficiency(tmp_path):
     """bare_s / (slots x makespan_s) of the rows, median over rounds."""
     found = run(tmp_path)
     rows = list(csv.DictReader((tmp_path / "artifacts" / "rounds.csv").read_text().splitlines()))
-    of = [float(r["bare_s"]) / float(r["makespan_s"]) for r in rows if r["way"] == "by value" and r["length_ms"] == "2"]
+    for way, fits_a_round in (("by value", "3"), ("by reference", "2")):
+        of = [r for r in rows if r["way"] == way and r["length_ms"] == "2"]
+        assert [r["fits"] for r in of] == [fits_a_round] * 2
+        shares = [float(r["bare_s"]) / float(r["makespan_s"]) for r in of]
+        assert found.performance[f"efficiency[{way}, 2 ms]"] == pytest.approx(np.median(shares))
     assert 0 < found.performance["inside[by value, 2 ms]"] < 1
-    assert len(of) == 2 and found.performance["efficiency[by value, 2 ms]"] == pytest.approx(np.median(of))
 
 
 def test_loops_and_ways_take_turns(tmp_path):

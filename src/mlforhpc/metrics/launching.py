@@ -6,7 +6,7 @@
 1 - inside is what launching takes; efficiency / inside is how fast a task runs once it does, against the plain loop.
 Over rounds: the median, which a hiccup of the machine does not move, with order statistics as its interval: of n rounds the k-th from
 below and from above, k the largest with 2 P(Binomial(n, 1/2) < k) <= 0.05; six rounds at least (Conover, Practical Nonparametric
-Statistics, 1999, 3.2). Between lengths: linear in the logarithm of the length.
+Statistics, 1999). Between lengths: linear in the logarithm of the length.
 """
 
 from __future__ import annotations
