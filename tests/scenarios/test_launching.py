@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -101,6 +102,20 @@ def test_the_rows_of_a_run_give_its_efficiency(tmp_path):
         shares = [float(r["bare_s"]) / float(r["makespan_s"]) for r in of]
         assert found.performance[f"efficiency[{way}, 2 ms]"] == pytest.approx(np.median(shares))
     assert 0 < found.performance["inside[by value, 2 ms]"] < 1
+
+
+def test_a_busy_machine_is_named(tmp_path):
+    """Loops that take three times as long in the second round: noted beside the figures that rest on them; not where they take the same."""
+    with Campaign(tmp_path, engine="serial") as campaign:
+        measured = launch(campaign.broker, fits(), EFFORT, referee=campaign.referee, seed=5)
+    told = {}
+    for factor in (1.0, 3.0):
+        sweeps = [replace(s, bare_s=[1e-3 * factor**s.round] * len(s.bare_s)) for s in measured.sweeps]
+        found = result(
+            replace(measured, sweeps=sweeps), target=0.0, installation=False, folder=tmp_path, references=["a"], versions={"sum": "1"}
+        )
+        told[found.performance["bare_spread"]] = [name for name, figure in found.headline.items() if "busy machine" in figure.note]
+    assert told == {1.0: [], 3.0: ["efficiency at 100 ms", "length at 90 % (s)"]}
 
 
 def test_loops_and_ways_take_turns(tmp_path):

@@ -15,6 +15,7 @@ from mlforhpc.metrics import launching as metrics
 from mlforhpc.scenarios.launching import BARE, Fits, Launched, Sweep
 
 LEVELS = (0.5, 0.9)
+BUSY = 1.25  # of `_Found.spread`
 REFERENCES = (
     "Fox, Jha, Learning Everywhere: A Taxonomy for the Integration of Machine Learning and Simulations, eScience 2019, "
     "doi 10.1109/eScience.2019.00057",
@@ -30,6 +31,7 @@ class _Found:
         score: task length -> mean of the serial scores of the fits that every engine does.
         efficiency, lost_s, inside: way, task length -> one figure a round.
         curves: way -> efficiency against length.
+        spread: longest over shortest time of the same plain loops among the rounds, of the median task length; 1 on a quiet machine.
         compared, unequal: scores held against the serial ones, and the share of them that differ.
     """
 
@@ -39,6 +41,7 @@ class _Found:
     lost_s: Mapping[tuple[str, int], list[float]]
     inside: Mapping[tuple[str, int], list[float]]
     curves: Mapping[str, metrics.Curve]
+    spread: float
     compared: int
     unequal: float
 
@@ -64,7 +67,7 @@ def result(
         quality={"unequal_share": found.unequal, **{f"score[{ms} ms]": score for ms, score in found.score.items()}},
         performance=_performance(launched, found),
         figures=[_figure(launched, found)],
-        tables=[_table(launched, found), _passing_table(found), _set_up(launched, versions)],
+        tables=[_table(launched, found), _passing_table(found), _set_up(launched, found, versions)],
         references=list(dict.fromkeys([*references, *REFERENCES])),
     )
 
@@ -110,7 +113,8 @@ def _found(launched: Launched, task_s: Mapping[str, float]) -> _Found:
             efficiency.setdefault(key, []).append(metrics.efficiency(times, slots=launched.slots, makespan_s=sweep.makespan_s))
             lost_s.setdefault(key, []).append(metrics.lost_s(times, slots=launched.slots, makespan_s=sweep.makespan_s))
             inside.setdefault(key, []).append(task_s.get(sweep.label, 0.0) / (launched.slots * sweep.makespan_s))
-    bare_s = {ms: float(np.median([np.mean(s.bare_s) for (_, length_ms), s in bare.items() if length_ms == ms])) for ms in serial}
+    loops = {ms: [float(np.mean(s.bare_s)) for (_, length_ms), s in bare.items() if length_ms == ms] for ms in serial}
+    bare_s = {ms: float(np.median(times)) for ms, times in loops.items()}
     curves = {
         way: metrics.curve([bare_s[ms] for ms in serial], np.array([efficiency[way, ms] for ms in serial]).T)
         for way in dict.fromkeys(way for way, _ in efficiency)
@@ -118,6 +122,7 @@ def _found(launched: Launched, task_s: Mapping[str, float]) -> _Found:
     return _Found(
         bare_s=bare_s,
         score={ms: float(np.mean(scores[: launched.effort.fits[ms]])) for ms, scores in serial.items()},
+        spread=float(np.median([max(times) / min(times) for times in loops.values()])),
         efficiency=efficiency, lost_s=lost_s, inside=inside, curves=curves, compared=compared, unequal=differing / compared,
     )  # fmt: skip
 
@@ -128,6 +133,8 @@ def _serial(sweep: Sweep) -> list[float]:
 
 def _headline(launched: Launched, found: _Found) -> dict[str, Interval]:
     way, first = next(iter(found.curves.items()))
+    busy = f"a busy machine: the same plain loops took {found.spread:.1f} times as long in one round as in another"
+    note = busy if found.spread > BUSY else ""
     trips = metrics.over_rounds([float(np.quantile(one, 0.5)) for one in launched.trips_s])
     return {
         "launches per s": replace(
@@ -138,14 +145,18 @@ def _headline(launched: Launched, found: _Found) -> dict[str, Interval]:
             trips, better="lower", meaning="From the submission of a task that does nothing to its result, one at a time, median.",
         ),
         "efficiency at 100 ms": replace(
-            metrics.at(first, 0.1), better="higher", reference=1.0,
+            _noted(metrics.at(first, 0.1), note), better="higher", reference=1.0,
             meaning=f"Time of fits of 100 ms in plain loops / time of the slots that it takes to launch them ({way}).",
         ),
         "length at 90 % (s)": replace(
-            metrics.passing(first, 0.9), better="lower",
+            _noted(metrics.passing(first, 0.9), note), better="lower",
             meaning=f"Fits at least as long as this keep the slots fitting 90 % of the time ({way}).",
         ),
     }  # fmt: skip
+
+
+def _noted(figure: Interval, note: str) -> Interval:
+    return replace(figure, note="; ".join(filter(None, (figure.note, note))))
 
 
 def _performance(launched: Launched, found: _Found) -> dict[str, float | None]:
@@ -157,6 +168,7 @@ def _performance(launched: Launched, found: _Found) -> dict[str, float | None]:
         "round_trip_p99_s": float(np.quantile(trips, 0.99)),
         "launches_per_s": metrics.over_rounds(launched.launches_per_s).value,
         "scores_compared": float(found.compared),
+        "bare_spread": found.spread,
     }
     figures |= {f"bare_s[{ms} ms]": seconds for ms, seconds in found.bare_s.items()}
     figures |= {f"efficiency[{way}, {ms} ms]": metrics.over_rounds(one).value for (way, ms), one in found.efficiency.items()}
@@ -192,22 +204,19 @@ def _figure(launched: Launched, found: _Found) -> Figure:
 
 
 def _table(launched: Launched, found: _Found) -> Table:
-    columns = ["fits", "bare, ms", "score"]
-    for way in found.curves:
-        columns += [f"efficiency, {way}", "from", "to", "inside", "lost, ms"]
     rows: list[list[Cell]] = []
     for one in launched.fits:
-        row: list[Cell] = [_name(one), 1e3 * found.bare_s[one.length_ms], found.score[one.length_ms]]
         for way in found.curves:
             key = (way, one.length_ms)
             share, inside, lost_s = (metrics.over_rounds(figure[key]) for figure in (found.efficiency, found.inside, found.lost_s))
-            row += [share.value, share.lower, share.upper, inside.value, 1e3 * (lost_s.value or 0.0)]
-        rows.append(row)
+            figures = (share.value, share.lower, share.upper, inside.value, 1e3 * (lost_s.value or 0.0))
+            rows.append([_name(one), way, 1e3 * found.bare_s[one.length_ms], *figures])
     caption = (
         "Bare: mean time of the fit in plain loops, one a slot, side by side. Efficiency with its 95 % interval. Inside: share of the "
         "slots' time inside tasks, from the trace; the rest is launching, and an efficiency below it a fit that is slower in its task than "
         "in the loop. Lost: slot time a fit beyond the bare one; below zero where noise is larger. All of the median round."
     )
+    columns = ["fits", "way", "bare, ms", "efficiency", "from", "to", "inside", "lost, ms"]
     return Table(name="efficiency", title="Efficiency against task length", columns=columns, rows=rows, caption=caption)
 
 
@@ -222,12 +231,13 @@ def _passing_table(found: _Found) -> Table:
     return Table(name="passing", title="Task length at which efficiency passes", columns=columns, rows=rows, caption=caption)
 
 
-def _set_up(launched: Launched, versions: Mapping[str, str]) -> Table:
+def _set_up(launched: Launched, found: _Found, versions: Mapping[str, str]) -> Table:
     trips = np.concatenate(launched.trips_s)
     rows: list[list[Cell]] = [
         ["slots", launched.slots],
         ["rounds", launched.effort.rounds],
         ["fits timed", sum(len(sweep.scores) for sweep in launched.sweeps)],
+        ["plain loops, slowest over fastest round", found.spread],
         ["cold start, first result, s", launched.cold_first_s],
         ["cold start, a result from as many tasks as slots, s", launched.cold_all_s],
         ["round trip of a no-op, p50, ms", 1e3 * float(np.quantile(trips, 0.5))],
