@@ -15,8 +15,8 @@ from mlforhpc.report import numbers
 
 STRONG = (
     "The same work on more slots. Makespan: from the first task asked for to the last one known, mean over repeats. Efficiency = pace x "
-    "utilization / utilization on the fewest slots. Pace below 1: each task ran more slowly than there. Serial: the share that Amdahl's law "
-    "needs for this speedup."
+    "utilization / utilization on the fewest slots. Pace below 1: each task ran more slowly than there. Serial: the share of the work that "
+    "Amdahl's law needs for this speedup."
 )
 KINDS = "Strong efficiency of the time in which at least one task of a kind ran: what each phase makes of more slots."
 WEAK = (
@@ -66,7 +66,7 @@ def summary(found: Result, folder: Path) -> RenderableType:
         )
     ]
     for table in found.tables:
-        grid = Grid(title=f"\n{table.title}", title_justify="left", box=None, pad_edge=False, header_style="dim")
+        grid = Grid(title=f"\n{table.title}", title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
         for column in table.columns:
             grid.add_column(column, justify="left" if column in ("kind", "interval") else "right", no_wrap=True)
         for row in table.rows:
@@ -129,11 +129,17 @@ def _figure(ways: dict[str, Sequence[Line]]) -> Figure:
     panels = []
     for name, lines in ways.items():
         x = [float(line.slots) for line in lines]
-        series = [_efficiency("all tasks", x, [line.efficiency for line in lines])]
+        efficiencies = [line.efficiency for line in lines]
+        series = [
+            Series(
+                label="all tasks", x=x, y=[e.value for e in efficiencies], style="points", role="learned",
+                lower=[e.lower for e in efficiencies], upper=[e.upper for e in efficiencies],
+            )
+        ]  # fmt: skip
         if name == "strong":
-            series += [_efficiency(kind, x, [line.kinds.get(kind, Interval(value=None)) for line in lines]) for kind in lines[0].kinds]
+            series += [_of_kind(kind, lines) for kind in lines[0].kinds]
             serial = lines[-1].serial
-            if serial is not None and serial > 0:
+            if serial is not None and 0 < serial <= 1:
                 y: list[float | None] = [amdahl(serial, line.growth) / line.growth for line in lines]
                 series.append(
                     Series(label=f"Amdahl's law, serial share {numbers.number(serial)}", x=x, y=y, style="dashed", role="reference")
@@ -144,15 +150,11 @@ def _figure(ways: dict[str, Sequence[Line]]) -> Figure:
     return Figure(
         name="efficiency",
         title="Efficiency against slots",
-        caption="1 is ideal. Bars are 95 % intervals over repeats paired by seed; with one repeat there are none.",
+        caption="1 is ideal. Bars are 95 % intervals over repeats paired by seed, which one repeat has not; the table has those of the kinds.",
         panels=panels,
     )
 
 
-def _efficiency(label: str, x: list[float], intervals: Sequence[Interval]) -> Series:
-    ends = [[getattr(i, side) for i in intervals] for side in ("value", "lower", "upper")]
-    open_ended = all(end is None for end in ends[1])
-    return Series(
-        label=label, x=x, y=ends[0], lower=None if open_ended else ends[1], upper=None if open_ended else ends[2], style="points",
-        role="learned" if label == "all tasks" else None,
-    )  # fmt: skip
+def _of_kind(kind: str, lines: Sequence[Line]) -> Series:
+    there = [line for line in lines if kind in line.kinds]
+    return Series(label=kind, x=[float(line.slots) for line in there], y=[line.kinds[kind].value for line in there], style="points")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -51,6 +51,17 @@ class Part:
     quality: Mapping[str, float | None]
 
 
+def warm_up(folder: Path, request: runs.Request, *, show: bool) -> None:
+    """A run that is not counted, at size tiny if there is one: programs and libraries are in memory after it, and the slots exist."""
+    first = replace(request, size="tiny" if "tiny" in runs.load_benchmark(request.benchmark, request.size).PLANS else request.size)
+    with progress.Progress(f"{request.benchmark}: a run to warm up, not counted", show=show) as bar:
+
+        def watch(campaign: Campaign) -> None:
+            _watch(campaign, request, bar)
+
+        runs.run(first, root=folder / "warm-up", watch=watch)
+
+
 def part(folder: Path, how: How, request: runs.Request, *, show: bool) -> Part:
     """From its file, or measured now in the study's folder."""
     file = file_of(folder, how, request)
@@ -68,13 +79,8 @@ def file_of(folder: Path, how: How, request: runs.Request) -> Path:
 
 def _strong(folder: Path, request: runs.Request, bar: progress.Progress) -> Part:
     """The benchmark, in a run folder of its own."""
-    cores = []
-
-    def watch(campaign: Campaign) -> None:
-        cores.append(_cores(campaign, request))
-        bar.follow(campaign.trace)
-
-    made, result = runs.run(request, root=folder / "strong", watch=watch)
+    cores: list[int] = []
+    made, result = runs.run(request, root=folder / "strong", watch=lambda campaign: cores.append(_watch(campaign, request, bar)))
     write_report([made], made / "report.html")
     verdict = result.verdict
     fault = f"The run with seed {request.seed} on {request.slots} slots is INVALID: {verdict.reason}"
@@ -97,10 +103,9 @@ def _weak(folder: Path, request: runs.Request, bar: progress.Progress) -> Part:
     simulations = {name: names.load("simulations", name).create() for name in {r.simulation for r in records}}
     made = runs.new_folder(folder / "weak", request)
     with Campaign(made, engine=request.engine, slots=slots) as campaign:
-        cores = _cores(campaign, request)
+        cores = _watch(campaign, request, bar)
         campaign.engine.warm_up(60.0)
         wait([_again(campaign.referee, simulations, records[0], seed=derive(request.seed, "warm-up", i)) for i in range(slots)])
-        bar.follow(campaign.trace)
         futures = [
             [_again(campaign.broker, simulations, r, seed=derive(r.seed, "copy", i) if i else r.seed) for i in range(slots)]
             for r in records
@@ -137,12 +142,13 @@ def trained(run: Path) -> list[Record]:
         return [record for record in store.scan() if record.simulation in names.find("simulations")]
 
 
-def _cores(campaign: Campaign, request: runs.Request) -> int:
-    """Cores of this machine under the engine's slots; 0 where they may be elsewhere."""
+def _watch(campaign: Campaign, request: runs.Request, bar: progress.Progress) -> int:
+    """Show a campaign's progress; cores of this machine under its slots, 0 where they may be elsewhere."""
     if campaign.engine.slots != request.slots:
         raise UsageError(
             f"Engine '{request.engine}' has {campaign.engine.slots} slots where {request.slots} were wanted, so --scale cannot choose them."
         )
+    bar.follow(campaign.trace)
     return 0 if campaign.engine.capabilities.remote else len(os.sched_getaffinity(0))
 
 

@@ -10,6 +10,7 @@ that was stopped goes on with what it has not measured yet; a part that was stop
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,9 +25,9 @@ from mlforhpc.core.errors import Interrupted, UsageError
 from mlforhpc.core.manifest import Manifest
 from mlforhpc.core.result import Result
 from mlforhpc.metrics import scaling as metrics
-from mlforhpc.report import progress, terminal, write_report
 from mlforhpc.report import scaling as shown
-from mlforhpc.scaling.parts import Part, faults, file_of, notes, part, trained
+from mlforhpc.report import terminal, write_report
+from mlforhpc.scaling.parts import Part, faults, file_of, notes, part, trained, warm_up
 
 CLASS = "scaling"
 
@@ -101,11 +102,20 @@ def costs(wanted: Plan) -> list[list[object]]:
 
 
 def measure(wanted: Plan, *, into: Path, show: bool = True) -> Study:
-    """Measure in a new folder below `into`."""
+    """Measure in a new folder below `into`.
+
+    Raises:
+        UsageError: this engine cannot have these slots; if nothing was measured, no folder stays.
+    """
     first = wanted.requests[0]
     folder = runs.new_folder(into, replace(first, benchmark=f"scaling-{first.benchmark}"))
     runs.write_whole(folder / "plan.json", msgspec.json.format(msgspec.json.encode(wanted)))
-    return _conduct(folder, wanted, show)
+    try:
+        return _conduct(folder, wanted, show)
+    except UsageError:
+        if not (folder / "parts").exists():
+            shutil.rmtree(folder)
+        raise
 
 
 def made(folder: Path) -> bool:
@@ -146,15 +156,8 @@ def _conduct(folder: Path, wanted: Plan, show: bool) -> Study:
 def _measured(folder: Path, wanted: Plan, show: bool) -> tuple[list[Part], list[Part]]:
     """Every strong and weak part; every second repeat goes through the slots downwards, so that a drift cancels."""
     placed = [replace(request, slots=slots) for i, request in enumerate(wanted.requests) for slots in wanted.slots[:: -1 if i % 2 else 1]]
-    if not all(file_of(folder, "strong", request).exists() for request in placed):  # programs and libraries into memory; not counted
-        first = placed[0]
-        tiny = "tiny" in runs.load_benchmark(first.benchmark, first.size).PLANS
-        with progress.Progress(f"{first.benchmark}: a run to warm up", show=show) as bar:
-            runs.run(
-                replace(first, size="tiny" if tiny else first.size),
-                root=folder / "warm-up",
-                watch=lambda campaign: bar.follow(campaign.trace),
-            )
+    if not all(file_of(folder, "strong", request).exists() for request in placed):
+        warm_up(folder, replace(wanted.requests[0], slots=max(wanted.slots)), show=show)
     strong, weak = [], []
     for request in placed:
         strong.append(part(folder, "strong", request, show=show))
