@@ -150,7 +150,7 @@ def _figure(ways: dict[str, Sequence[Line]]) -> Figure:
     return Figure(
         name="efficiency",
         title="Efficiency against slots",
-        caption="1 is ideal. Bars are 95 % intervals over repeats paired by seed, which one repeat has not; the table has those of the kinds.",
+        caption="1 is ideal. Bars are 95 % intervals over repeats paired by seed, which one repeat has not.",
         panels=panels,
     )
 

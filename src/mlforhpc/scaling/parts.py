@@ -133,7 +133,9 @@ def _again(broker: Broker, simulations: Mapping[str, Simulation], record: Record
             f"Simulation '{record.simulation}' has version {simulation.version} by its name and {record.version} in the benchmark, "
             "so its runs cannot be made again for weak scaling."
         )
-    return broker.simulate(simulation, record.parameters, settings=record.settings, fidelity=record.fidelity, seed=seed)
+    return broker.simulate(
+        simulation, record.parameters, settings=record.settings, fidelity=record.fidelity, seed=seed, limit_s=record.limit_s
+    )
 
 
 def trained(run: Path) -> list[Record]:
