@@ -22,9 +22,9 @@ import psutil
 
 from mlforhpc.campaign import Campaign
 from mlforhpc.core import document, names, trace
-from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, SizeName
+from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, Configured, SizeName
 from mlforhpc.core.errors import UsageError
-from mlforhpc.core.manifest import Manifest
+from mlforhpc.core.manifest import Manifest, Setting
 from mlforhpc.core.result import Result
 from mlforhpc.metrics.system import system_figures
 
@@ -56,6 +56,11 @@ def load_benchmark(name: str, size: str) -> Benchmark:
     return module
 
 
+def configuration_of(benchmark: Benchmark) -> Mapping[str, Setting]:
+    """What of the site decides a benchmark's numbers, for the manifest."""
+    return benchmark.configuration() if isinstance(benchmark, Configured) else {}
+
+
 def run(request: Request, *, root: Path, watch: Callable[[Campaign], None] = lambda campaign: None) -> tuple[Path, Result]:
     """Run a benchmark in a new folder below `root`; returns the folder and the result.
 
@@ -65,9 +70,10 @@ def run(request: Request, *, root: Path, watch: Callable[[Campaign], None] = lam
         watch: called once with the open campaign, to subscribe to its trace.
     """
     benchmark = load_benchmark(request.benchmark, request.size)
+    configuration = configuration_of(benchmark)
     folder = new_folder(root, request)
     with Campaign(folder, engine=request.engine, slots=request.slots) as campaign:
-        manifest = new_manifest(request, benchmark, folder, campaign)
+        manifest = replace(new_manifest(request, benchmark, folder, campaign), configuration=configuration)
         write_whole(folder / "manifest.json", document.encode(manifest))
         watch(campaign)
         return folder, conduct(campaign, benchmark, manifest)
@@ -91,6 +97,12 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
             f"The run in '{folder}' was begun with version {manifest.benchmark_version} of '{manifest.benchmark}', and version "
             f"{benchmark.VERSION} is installed; numbers of two versions never mix: start anew, or install the old version."
         )
+    for name, value in configuration_of(benchmark).items():
+        if (was := manifest.configuration.get(name, value)) != value:
+            raise UsageError(
+                f"The run in '{folder}' was begun with {name} '{was}', found '{value}'; numbers of the two never mix: "
+                f"make {name} what it was, or start anew."
+            )
     with Campaign(folder, engine=manifest.engine, slots=manifest.slots) as campaign:
         watch(campaign)
         return folder, conduct(campaign, benchmark, manifest)

@@ -85,7 +85,7 @@ def test_several_benchmarks_or_slots_said_twice_are_refused():
     with pytest.raises(UsageError, match="measures one benchmark, found 2"):
         scaling.plan([BOREHOLE, replace(BOREHOLE, benchmark="other")], "slots=1,2")
     with pytest.raises(UsageError, match="leave out --slots"):
-        scaling.plan([replace(BOREHOLE, slots=2)], "slots=1,2")
+        scaling.plan([BOREHOLE], "slots=1,2", slots=2)
 
 
 def test_slots_are_sorted_and_counted_once():

@@ -57,7 +57,7 @@ def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None
         _finish(suite.resume(resume, show=not as_json), as_json)
     del options["device"]
     requests, skipped = suite.requests(selection, command=" ".join(["mlforhpc", *sys.argv[1:]]), **options)
-    study = scaling.plan(requests, scale) if scale is not None else None
+    study = scaling.plan(requests, scale, slots=options["slots"]) if scale is not None else None
     if plan:
         rows = scaling.costs(study) if study else suite.costs(requests)
         if as_json:

@@ -51,41 +51,49 @@ class Part:
     quality: Mapping[str, float | None]
 
 
-def warm_up(folder: Path, request: runs.Request, *, show: bool) -> None:
+def on(request: runs.Request, slots: int) -> runs.Request:
+    """The request on so many slots."""
+    return replace(request, slots=slots)
+
+
+def warm_up(folder: Path, request: runs.Request, slots: int, *, show: bool) -> None:
     """A run that is not counted, at size tiny if there is one: programs and libraries are in memory after it, and the slots exist."""
-    first = replace(request, size="tiny" if "tiny" in runs.load_benchmark(request.benchmark, request.size).PLANS else request.size)
+    plans = runs.load_benchmark(request.benchmark, request.size).PLANS
+    first = replace(on(request, slots), size="tiny" if "tiny" in plans else request.size)
     with progress.Progress(f"{request.benchmark}: a run to warm up, not counted", show=show) as bar:
 
         def watch(campaign: Campaign) -> None:
-            _watch(campaign, request, bar)
+            _watch(campaign, slots, bar)
 
         runs.run(first, root=folder / "warm-up", watch=watch)
 
 
-def part(folder: Path, how: How, request: runs.Request, *, show: bool) -> Part:
+def part(folder: Path, how: How, request: runs.Request, slots: int, *, show: bool) -> Part:
     """From its file, or measured now in the study's folder."""
-    file = file_of(folder, how, request)
+    file = file_of(folder, how, request, slots)
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        with progress.Progress(f"{request.benchmark} {request.size} seed {request.seed}, {how}, {request.slots} slots", show=show) as bar:
-            runs.write_whole(file, msgspec.json.format(msgspec.json.encode((_strong if how == "strong" else _weak)(folder, request, bar))))
+        measured = _strong if how == "strong" else _weak
+        with progress.Progress(f"{request.benchmark} {request.size} seed {request.seed}, {how}, {slots} slots", show=show) as bar:
+            found = measured(folder, request, slots, bar)
+        runs.write_whole(file, msgspec.json.format(msgspec.json.encode(found)))
     return msgspec.json.decode(file.read_bytes(), type=Part)
 
 
-def file_of(folder: Path, how: How, request: runs.Request) -> Path:
+def file_of(folder: Path, how: How, request: runs.Request, slots: int) -> Path:
     """Where a part is kept."""
-    return folder / "parts" / f"{how}-slots{request.slots}-seed{request.seed}.json"
+    return folder / "parts" / f"{how}-slots{slots}-seed{request.seed}.json"
 
 
-def _strong(folder: Path, request: runs.Request, bar: progress.Progress) -> Part:
+def _strong(folder: Path, request: runs.Request, slots: int, bar: progress.Progress) -> Part:
     """The benchmark, in a run folder of its own."""
     cores: list[int] = []
-    made, result = runs.run(request, root=folder / "strong", watch=lambda campaign: cores.append(_watch(campaign, request, bar)))
+    made, result = runs.run(on(request, slots), root=folder / "strong", watch=lambda campaign: cores.append(_watch(campaign, slots, bar)))
     write_report([made], made / "report.html")
     verdict = result.verdict
-    fault = f"The run with seed {request.seed} on {request.slots} slots is INVALID: {verdict.reason}"
+    fault = f"The run with seed {request.seed} on {slots} slots is INVALID: {verdict.reason}"
     return Part(
-        slots=request.slots or 0,
+        slots=slots,
         seed=request.seed,
         work=work(trace.read(made / "events.jsonl")),
         folder=str(made.relative_to(folder)),
@@ -95,15 +103,15 @@ def _strong(folder: Path, request: runs.Request, bar: progress.Progress) -> Part
     )
 
 
-def _weak(folder: Path, request: runs.Request, bar: progress.Progress) -> Part:
+def _weak(folder: Path, request: runs.Request, slots: int, bar: progress.Progress) -> Part:
     """Each training run of the benchmark's run, and as many more of other seeds as make one a slot; each slot has run one before."""
-    slots = request.slots or 1
-    source = folder / part(folder, "strong", request, show=False).folder
+    source = folder / part(folder, "strong", request, slots, show=False).folder
     records = list(trained(source))
     simulations = {name: names.load("simulations", name).create() for name in {r.simulation for r in records}}
     made = runs.new_folder(folder / "weak", request)
-    with Campaign(made, engine=request.engine, slots=slots) as campaign:
-        cores = _watch(campaign, request, bar)
+    placed = on(request, slots)
+    with Campaign(made, engine=placed.engine, slots=placed.slots) as campaign:
+        cores = _watch(campaign, slots, bar)
         campaign.engine.warm_up(60.0)
         wait([_again(campaign.referee, simulations, records[0], seed=derive(request.seed, "warm-up", i)) for i in range(slots)])
         futures = [
@@ -144,14 +152,13 @@ def trained(run: Path) -> list[Record]:
         return [record for record in store.scan() if record.simulation in names.find("simulations")]
 
 
-def _watch(campaign: Campaign, request: runs.Request, bar: progress.Progress) -> int:
+def _watch(campaign: Campaign, slots: int, bar: progress.Progress) -> int:
     """Show a campaign's progress; cores of this machine under its slots, 0 where they may be elsewhere."""
-    if campaign.engine.slots != request.slots:
-        raise UsageError(
-            f"Engine '{request.engine}' has {campaign.engine.slots} slots where {request.slots} were wanted, so --scale cannot choose them."
-        )
+    engine = campaign.engine
+    if engine.slots != slots:
+        raise UsageError(f"Engine '{engine.name}' has {engine.slots} slots where {slots} were wanted, so --scale cannot choose them.")
     bar.follow(campaign.trace)
-    return 0 if campaign.engine.capabilities.remote else len(os.sched_getaffinity(0))
+    return 0 if engine.capabilities.remote else len(os.sched_getaffinity(0))
 
 
 def _same(a: Record, b: Record) -> bool:

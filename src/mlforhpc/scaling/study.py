@@ -65,12 +65,13 @@ class Study:
         }
 
 
-def plan(requests: Sequence[runs.Request], scale: str) -> Plan:
+def plan(requests: Sequence[runs.Request], scale: str, *, slots: int | None = None) -> Plan:
     """What to measure.
 
     Args:
         requests: the repeats of one benchmark.
         scale: "slots=1,2,4".
+        slots: of the option --slots, which says the same.
 
     Raises:
         UsageError: no such list, or more than one benchmark.
@@ -79,15 +80,15 @@ def plan(requests: Sequence[runs.Request], scale: str) -> Plan:
     words = values.split(",")
     if name.strip() != "slots" or not all(re.fullmatch(r"\s*[1-9]\d*\s*", word) for word in words):
         raise UsageError(f"--scale takes numbers of slots, as in --scale slots=1,2,4, each at least 1; found '{scale}'.")
-    slots = tuple(sorted({int(word) for word in words}))
-    if len(slots) < 2:
+    if slots is not None:
+        raise UsageError("--scale says the numbers of slots itself: leave out --slots.")
+    counts = tuple(sorted({int(word) for word in words}))
+    if len(counts) < 2:
         raise UsageError(f"--scale compares at least two different numbers of slots, as in --scale slots=1,2; found '{scale}'.")
     benchmarks = sorted({request.benchmark for request in requests})
     if len(benchmarks) != 1:
         raise UsageError(f"--scale measures one benchmark, found {len(benchmarks)}: {', '.join(benchmarks)}. Name one.")
-    if any(request.slots is not None for request in requests):
-        raise UsageError("--scale says the numbers of slots itself: leave out --slots.")
-    return Plan(slots=slots, requests=tuple(requests))
+    return Plan(slots=counts, requests=tuple(requests))
 
 
 def costs(wanted: Plan) -> list[list[object]]:
@@ -155,14 +156,14 @@ def _conduct(folder: Path, wanted: Plan, show: bool) -> Study:
 
 def _measured(folder: Path, wanted: Plan, show: bool) -> tuple[list[Part], list[Part]]:
     """Every strong and weak part; every second repeat goes through the slots downwards, so that a drift cancels."""
-    placed = [replace(request, slots=slots) for i, request in enumerate(wanted.requests) for slots in wanted.slots[:: -1 if i % 2 else 1]]
-    if not all(file_of(folder, "strong", request).exists() for request in placed):
-        warm_up(folder, replace(wanted.requests[0], slots=max(wanted.slots)), show=show)
+    each = [(request, slots) for i, request in enumerate(wanted.requests) for slots in wanted.slots[:: -1 if i % 2 else 1]]
+    if not all(file_of(folder, "strong", *one).exists() for one in each):
+        warm_up(folder, wanted.requests[0], max(wanted.slots), show=show)
     strong, weak = [], []
-    for request in placed:
-        strong.append(part(folder, "strong", request, show=show))
+    for one in each:
+        strong.append(part(folder, "strong", *one, show=show))
         if trained(folder / strong[-1].folder):
-            weak.append(part(folder, "weak", request, show=show))
+            weak.append(part(folder, "weak", *one, show=show))
     return strong, weak
 
 
