@@ -61,6 +61,16 @@ def configuration_of(benchmark: Benchmark) -> Mapping[str, Setting]:
     return benchmark.configuration() if isinstance(benchmark, Configured) else {}
 
 
+def check_configuration(folder: Path, benchmark: Benchmark, was: Mapping[str, Setting]) -> None:
+    """Refuse to go on with what was begun with something else of the site."""
+    for name, value in configuration_of(benchmark).items():
+        if was.get(name, value) != value:
+            raise UsageError(
+                f"The run in '{folder}' was begun with {name} '{was[name]}', found '{value}'; numbers of the two never mix: "
+                f"make {name} what it was, or start anew."
+            )
+
+
 def run(request: Request, *, root: Path, watch: Callable[[Campaign], None] = lambda campaign: None) -> tuple[Path, Result]:
     """Run a benchmark in a new folder below `root`; returns the folder and the result.
 
@@ -97,12 +107,7 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
             f"The run in '{folder}' was begun with version {manifest.benchmark_version} of '{manifest.benchmark}', and version "
             f"{benchmark.VERSION} is installed; numbers of two versions never mix: start anew, or install the old version."
         )
-    for name, value in configuration_of(benchmark).items():
-        if (was := manifest.configuration.get(name, value)) != value:
-            raise UsageError(
-                f"The run in '{folder}' was begun with {name} '{was}', found '{value}'; numbers of the two never mix: "
-                f"make {name} what it was, or start anew."
-            )
+    check_configuration(folder, benchmark, manifest.configuration)
     with Campaign(folder, engine=manifest.engine, slots=manifest.slots) as campaign:
         watch(campaign)
         return folder, conduct(campaign, benchmark, manifest)

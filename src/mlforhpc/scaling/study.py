@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ import msgspec
 from mlforhpc import run as runs
 from mlforhpc.core import document
 from mlforhpc.core.errors import Interrupted, UsageError
-from mlforhpc.core.manifest import Manifest
+from mlforhpc.core.manifest import Manifest, Setting
 from mlforhpc.core.result import Result
 from mlforhpc.metrics import scaling as metrics
 from mlforhpc.report import scaling as shown
@@ -34,10 +34,11 @@ CLASS = "scaling"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a study measures: kept in `plan.json`, so that it can go on."""
+    """What a study measures, with what of the site: kept in `plan.json`, so that it can go on."""
 
     slots: tuple[int, ...]
     requests: Sequence[runs.Request]
+    configuration: Mapping[str, Setting]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,8 @@ def plan(requests: Sequence[runs.Request], scale: str, *, slots: int | None = No
     benchmarks = sorted({request.benchmark for request in requests})
     if len(benchmarks) != 1:
         raise UsageError(f"--scale measures one benchmark, found {len(benchmarks)}: {', '.join(benchmarks)}. Name one.")
-    return Plan(slots=counts, requests=tuple(requests))
+    configuration = runs.configuration_of(runs.load_benchmark(requests[0].benchmark, requests[0].size))
+    return Plan(slots=counts, requests=tuple(requests), configuration=configuration)
 
 
 def costs(wanted: Plan) -> list[list[object]]:
@@ -130,6 +132,8 @@ def resume(folder: Path, *, show: bool = True) -> Study:
         wanted = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
     except (OSError, msgspec.MsgspecError) as error:
         raise UsageError(f"'{folder / 'plan.json'}' cannot be read ({error}); start anew with mlforhpc run --scale.") from None
+    first = wanted.requests[0]
+    runs.check_configuration(folder, runs.load_benchmark(first.benchmark, first.size), wanted.configuration)
     return _conduct(folder, wanted, show)
 
 
