@@ -22,10 +22,10 @@ import psutil
 
 from mlforhpc.campaign import Campaign
 from mlforhpc.core import document, names, trace
-from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, SizeName
+from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, Configured, SizeName
 from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.errors import UsageError
-from mlforhpc.core.manifest import Manifest
+from mlforhpc.core.manifest import Manifest, Setting
 from mlforhpc.core.result import Result
 from mlforhpc.metrics.system import system_figures
 
@@ -57,6 +57,21 @@ def load_benchmark(name: str, size: str) -> Benchmark:
     return module
 
 
+def configuration_of(benchmark: Benchmark) -> Mapping[str, Setting]:
+    """What of the site decides a benchmark's numbers, for the manifest."""
+    return benchmark.configuration() if isinstance(benchmark, Configured) else {}
+
+
+def check_configuration(folder: Path, benchmark: Benchmark, was: Mapping[str, Setting]) -> None:
+    """Refuse to go on with what was begun with something else of the site."""
+    for name, value in configuration_of(benchmark).items():
+        if was.get(name, value) != value:
+            raise UsageError(
+                f"The run in '{folder}' was begun with {name} '{was[name]}', found '{value}'; numbers of the two never mix: "
+                f"make {name} what it was, or start anew."
+            )
+
+
 def run(request: Request, *, root: Path, watch: Callable[[Campaign], None] = lambda campaign: None) -> tuple[Path, Result]:
     """Run a benchmark in a new folder below `root`; returns the folder and the result.
 
@@ -66,9 +81,10 @@ def run(request: Request, *, root: Path, watch: Callable[[Campaign], None] = lam
         watch: called once with the open campaign, to subscribe to its trace.
     """
     benchmark = load_benchmark(request.benchmark, request.size)
+    configuration = configuration_of(benchmark)
     folder = new_folder(root, request)
     with Campaign(folder, engine=request.engine, slots=request.slots) as campaign:
-        manifest = new_manifest(request, benchmark, folder, campaign)
+        manifest = replace(new_manifest(request, benchmark, folder, campaign), configuration=configuration)
         write_whole(folder / "manifest.json", document.encode(manifest))
         watch(campaign)
         return folder, conduct(campaign, benchmark, manifest)
@@ -92,6 +108,7 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
             f"The run in '{folder}' was begun with version {manifest.benchmark_version} of '{manifest.benchmark}', and version "
             f"{benchmark.VERSION} is installed; numbers of two versions never mix: start anew, or install the old version."
         )
+    check_configuration(folder, benchmark, manifest.configuration)
     with Campaign(folder, engine=engine_of(manifest)) as campaign:
         watch(campaign)
         return folder, conduct(campaign, benchmark, manifest)

@@ -41,27 +41,33 @@ def list_(as_json: bool) -> None:
 @click.option(
     "--device", type=click.Choice(["cpu"]), default="cpu", show_default=True, help="Where learners compute; no learner uses another yet."
 )
+@click.option("--scale", metavar="slots=1,2,...", help="Measure strong and weak efficiency of one benchmark on these numbers of slots.")
 @click.option("--plan", is_flag=True, help="Say what it will cost, and stop.")
 @RESUME
 @INTO
 @JSON
-def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None, plan: bool, **options: Any) -> None:
+def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None, plan: bool, scale: str | None, **options: Any) -> None:
     """Run benchmarks (without a name: the default suite), each in a folder of its own, and write the report."""
-    from mlforhpc import learn, suite
+    from mlforhpc import learn, scaling, suite
 
     if resume is not None and learn.made(resume):
         sys.exit(resumed(resume, as_json=as_json))
+    if resume is not None and scaling.made(resume):
+        _finish(scaling.resume(resume, show=not as_json), as_json)
     if resume is not None:
         _finish(suite.resume(resume, show=not as_json), as_json)
     del options["device"]
     requests, skipped = suite.requests(selection, command=" ".join(["mlforhpc", *sys.argv[1:]]), **options)
+    study = scaling.plan(requests, scale, slots=options["slots"]) if scale is not None else None
     if plan:
-        rows = suite.costs(requests)
+        rows = scaling.costs(study) if study else suite.costs(requests)
         if as_json:
             print_json(rows)
         else:
             print_table("Plan", ["benchmark", "size", "runs", "core-min", "memory", "disk", "for"], rows)
         return
+    if study:
+        _finish(scaling.measure(study, into=into, show=not as_json), as_json)
     _finish(suite.run_all(requests, into=into, skipped=skipped, show=not as_json), as_json)
 
 

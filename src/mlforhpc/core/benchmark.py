@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.check import Check
+from mlforhpc.core.manifest import Setting
 from mlforhpc.core.result import Result
 
 SizeName: TypeAlias = Literal["tiny", "small", "medium", "large"]
@@ -55,4 +56,17 @@ class Benchmark(Protocol):
 
     def verify(self) -> Iterator[Check]:
         """The yardstick against known truths, each check at most 30 core-seconds."""
+        ...
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """A benchmark whose numbers hang on something of the site, such as a program, besides size and seed."""
+
+    def configuration(self) -> Mapping[str, Setting]:
+        """Name -> value, for the manifest; a run goes on only where they are the same.
+
+        Raises:
+            UsageError: what is configured cannot be used; nothing has run yet.
+        """
         ...

