@@ -26,6 +26,7 @@ from _bare import measured
 from _paired import own_broker
 from mlforhpc.core import trace
 from mlforhpc.core.choice import EngineChoice
+from mlforhpc.engines import _keeper
 from mlforhpc.metrics.system import system_figures
 from mlforhpc.run import Request, run
 
@@ -41,14 +42,17 @@ class Bare:
         words = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures"] if name == "mpi" else [sys.executable]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), *sys.path]))}
+        lifeline, self._lifeline = os.pipe()
         self._process = subprocess.Popen(
-            [*words, str(HERE / "_bare.py"), name],
+            [sys.executable, "-P", _keeper.__file__, str(lifeline), *words, str(HERE / "_bare.py"), name],
+            pass_fds=(lifeline,),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             env=environment,
         )
+        os.close(lifeline)
         assert self._process.stdout is not None
         while (line := self._process.stdout.readline()) != "ready\n":
             if not line:
@@ -67,7 +71,7 @@ class Bare:
                     raise
 
     def close(self) -> None:
-        self._process.kill()
+        os.close(self._lifeline)
         self._process.communicate()
 
 

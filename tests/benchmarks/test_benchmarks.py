@@ -37,7 +37,7 @@ def test_a_benchmark_keeps_its_contract(name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_benchmark_is_valid_at_tiny_and_has_no_rank(name, tmp_path):
     """An installation check, on two slots; where conventional runs are smoothed, the ladder is that of the smoothed ones."""
-    module = benchmark(name)
+    benchmark(name)
     folder, result = run(Request(benchmark=name, size="tiny", slots=2), root=tmp_path)
     assert result.verdict.status == "VALID", result.verdict.reason
     assert not result.verdict.ranked and (folder / "result.json").exists()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,14 @@ def engine_choice(said: str | EngineChoice, *, slots: int | None = None, file: P
 
     Args:
         said: as in the file's docstring.
-        slots: overrides the table's.
+        slots: overrides the table's, or the choice's.
         file: configuration; None = mlforhpc.toml in the current folder, if there is one.
 
     Raises:
         UsageError: the file cannot be read, or a table is not one of these.
     """
     if isinstance(said, EngineChoice):
-        return said
+        return said if slots is None else replace(said, slots=slots)
     tables = _tables(file)
     if said in tables:
         table = dict(tables[said])

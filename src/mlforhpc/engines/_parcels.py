@@ -8,6 +8,7 @@ from collections import defaultdict
 from mlforhpc.core.task import Batch, Call
 from mlforhpc.engines._messages import PACK, Parcel, Site
 
+_MOST_FUNCTIONS = 500
 _SMALL_BYTES = 4096  # not worth remembering who has it
 
 
@@ -41,6 +42,8 @@ class Parcels:
 
     def learned(self, slot: str, calls: list[Call]) -> None:
         """A worker has run these."""
+        if len(self._knowing) > _MOST_FUNCTIONS:
+            self._knowing.clear()
         for call in calls:
             if call.function.pickled and len(call.function.pickled) > _SMALL_BYTES:
                 self._knowing[call.function.reference].add(slot)

@@ -274,6 +274,8 @@ class Remote:
     def _restart(self) -> None:
         """The gateway is gone, and with it the system, or what we knew of it."""
         self._system.stop(0.0)
+        if self._gateway is not None:
+            self._door.dismiss(self._gateway)
         with self._lock:
             self._up, self._gateway = False, None
             self._failures += 1

@@ -21,6 +21,7 @@ from mlforhpc.engines._gateway import Promise
 from mlforhpc.engines._remote import Recipe, Remote
 
 _POLL_S = 2.0
+_WORKERS_S = 60
 _CONFIGURATION = {
     "distributed.scheduler.allowed-failures": 0,  # a lost task is ours to run again, and to count
     "distributed.scheduler.work-stealing": False,
@@ -103,6 +104,7 @@ def connect(slots: int, address: str, folder: Path, cluster: str = "", jobs: int
     dask.config.set(_CONFIGURATION)
     if address:
         client = Client(address)
+        client.wait_for_workers(1, timeout=_WORKERS_S)
         return _Pool(client, None, sum(client.nthreads().values()))
     if cluster:
         started, slots = _batch_system(cluster, jobs, options)

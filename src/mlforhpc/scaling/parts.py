@@ -112,7 +112,7 @@ def _weak(folder: Path, request: runs.Request, slots: int, bar: progress.Progres
     placed = on(request, slots)
     with Campaign(made, engine=placed.engine, slots=placed.slots) as campaign:
         cores = _watch(campaign, slots, bar)
-        campaign.engine.warm_up(60.0)
+        campaign.warm_up()
         wait([_again(campaign.referee, simulations, records[0], seed=derive(request.seed, "warm-up", i)) for i in range(slots)])
         futures = [
             [_again(campaign.broker, simulations, r, seed=derive(r.seed, "copy", i) if i else r.seed) for i in range(slots)]

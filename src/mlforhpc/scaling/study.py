@@ -75,7 +75,7 @@ def plan(requests: Sequence[runs.Request], scale: str, *, slots: int | None = No
         slots: of the option --slots, which says the same.
 
     Raises:
-        UsageError: no such list, or more than one benchmark.
+        UsageError: no such list, or more than one benchmark or engine.
     """
     name, _, values = scale.partition("=")
     words = values.split(",")
@@ -89,6 +89,8 @@ def plan(requests: Sequence[runs.Request], scale: str, *, slots: int | None = No
     benchmarks = sorted({request.benchmark for request in requests})
     if len(benchmarks) != 1:
         raise UsageError(f"--scale measures one benchmark, found {len(benchmarks)}: {', '.join(benchmarks)}. Name one.")
+    if any(request.engine != requests[0].engine for request in requests):
+        raise UsageError("--scale measures one engine; give --engine one of them.")
     configuration = runs.configuration_of(runs.load_benchmark(requests[0].benchmark, requests[0].size))
     return Plan(slots=counts, requests=tuple(requests), configuration=configuration)
 
