@@ -12,11 +12,13 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
+from mlforhpc.core import shared
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.errors import MLforHPCError, UsageError
 from mlforhpc.core.trace import Finished, Host, Trace, read
@@ -161,3 +163,37 @@ def test_a_function_that_travels_by_value_is_sent_to_each_worker_only(tmp_path):
         psutil.Process(engine._system._process.pid).children()[0].kill()  # new workers, which do not have it
         assert broker.submit("simulate", lambda i: (time.sleep(0.006), table[i])[1], 7).result(WAIT_S) == table[7]
         assert Path(tmp_path, "events.jsonl").exists()
+
+
+def test_a_host_that_does_not_see_the_drivers_folder_gets_shared_arrays_once(tmp_path):
+    """A dask worker with a memory file system of its own: arrays travel, large results come back, nothing is left there."""
+    private = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/shm && exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*private, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs the right to mount (root)")
+    dask = pytest.importorskip("mlforhpc.engines.dask")
+    array = np.random.default_rng(2).normal(size=2_000_000)
+    with (
+        dask_cluster(tmp_path, private) as (address, _),
+        driven(dask.create(address=address, host="127.0.0.1", folder=Path("/dev/shm")), tmp_path) as (broker, _),
+    ):
+        with broker.share(array) as ref:
+            first, *others = [broker.submit("prepare", total_and_file, ref).result(WAIT_S) for _ in range(4)]
+            assert first[0] == array.sum() and all(other == first for other in others)
+            assert first[1] != ref.location.stat().st_ino
+            half = broker.submit("prepare", half_of, ref).result(WAIT_S)
+            assert np.array_equal(half, array[::2])
+            assert broker.submit("prepare", os.path.exists, str(ref.location), limit_s=WAIT_S).result(WAIT_S)
+        assert not ref.location.exists()
+        deadline = time.monotonic() + WAIT_S
+        while broker.submit("prepare", os.path.exists, str(ref.location), limit_s=WAIT_S).result(WAIT_S):
+            assert time.monotonic() < deadline, "a released array must go there too"
+
+
+def total_and_file(ref):
+    """The sum, and which file it was read from."""
+    return shared.read(ref).sum(), ref.location.stat().st_ino
+
+
+def half_of(ref):
+    """8 MB."""
+    return np.array(shared.read(ref)[::2])

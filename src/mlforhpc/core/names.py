@@ -50,12 +50,13 @@ def load(group: Group, name: str) -> ModuleType:
     try:
         return importlib.import_module(found[name].partition(":")[0])
     except ModuleNotFoundError as error:
-        raise missing(f"The {_SINGULAR[group]} '{name}'", error.name or "") from error
+        raise missing(f"The {_SINGULAR[group]} '{name}'", error.name or "", extra=name) from error
 
 
-def missing(wanting: str, package: str) -> MissingExtra:
-    """The error for an optional package that is not installed: which extra brings it."""
-    extra = _extra_of(package.partition(".")[0])
+def missing(wanting: str, package: str, *, extra: str = "") -> MissingExtra:
+    """The error for an optional package that is not installed: which extra brings it; `extra`, if that is one of them."""
+    extras = _extras_of(package.partition(".")[0])
+    extra = extra if extra in extras else next(iter(extras), "")
     way_out = f"pip install 'mlforhpc[{extra}]'" if extra else f"pip install {package}"
     return MissingExtra(f"{wanting} needs the package '{package}', which is not installed. Install it with: {way_out}")
 
@@ -66,10 +67,11 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def _extra_of(package: str) -> str | None:
+def _extras_of(package: str) -> list[str]:
+    found = []
     for requirement in importlib.metadata.requires("mlforhpc") or []:
         name = re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", requirement)
         if extra and package.lower() in (name.lower().replace("-", "_"), extra.group(1)):  # scikit-learn is imported as sklearn
-            return extra.group(1)
-    return None
+            found.append(extra.group(1))
+    return found

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_LOCK = "driver.lock"
+LOCK = "driver.lock"
 
 
 class Scratch:
@@ -28,7 +28,7 @@ class Scratch:
         base.mkdir(parents=True, exist_ok=True)
         _remove_orphans(base, prefix)
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=base)).absolute()
-        self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
@@ -42,7 +42,7 @@ class Scratch:
 def _remove_orphans(base: Path, prefix: str) -> None:
     for folder in base.glob(f"{prefix}*"):
         try:
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             continue  # being made or removed this moment, or somebody else's
         try:

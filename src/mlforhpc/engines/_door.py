@@ -35,13 +35,11 @@ class Caller:
 
     Attributes:
         knock: what it said of itself, once the token was right.
-        running: numbers of tasks that it has begun.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self.line: Line[Heard] = Line(connection, HEARD)
         self.knock: Knock | None = None
-        self.running: set[int] = set()
         self.line.frames.most_bytes = _MOST_KNOCK_BYTES
         self._asked_ns = 0
         self._answers: list[tuple[int, int]] = []
@@ -86,6 +84,10 @@ class Door:
         self.callers: set[Caller] = set()
         self._unsent: set[Caller] = set()
         self._lock = threading.Lock()
+
+    def workers(self) -> list[Caller]:
+        """Who has knocked as one."""
+        return [caller for caller in list(self.callers) if caller.knock is not None and caller.knock.role == "worker"]
 
     def send(self, caller: Caller, message: Told) -> None:
         """From any thread."""

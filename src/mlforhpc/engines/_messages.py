@@ -109,6 +109,25 @@ class Kill(msgspec.Struct, array_like=True, tag="kill"):
     task: int
 
 
+class Wanted(msgspec.Struct, array_like=True, tag="wanted"):
+    """Worker -> driver: send me this shared file."""
+
+    path: str
+
+
+class Piece(msgspec.Struct, array_like=True, tag="piece"):
+    """Driver -> worker: a piece of a shared file; an empty one is its end."""
+
+    path: str
+    data: bytes
+
+
+class Forget(msgspec.Struct, array_like=True, tag="forget"):
+    """Driver -> worker: this file is not shared any more."""
+
+    path: str
+
+
 class Began(msgspec.Struct, array_like=True, tag="started"):
     """Worker -> driver: a slot has taken this task of the parcel with this number."""
 
@@ -117,8 +136,8 @@ class Began(msgspec.Struct, array_like=True, tag="started"):
     slot: str
 
 
-Heard: TypeAlias = Knock | Up | Fault | Came | Gone | Tock | Waiting | Began | Marked
-Told: TypeAlias = Open | Place | Tick | Aligned | Go | Kill
+Heard: TypeAlias = Knock | Up | Fault | Came | Gone | Tock | Waiting | Wanted | Began | Marked
+Told: TypeAlias = Open | Place | Tick | Aligned | Go | Kill | Piece | Forget
 
 HEARD: msgspec.msgpack.Decoder[Heard] = msgspec.msgpack.Decoder(Heard)
 TOLD: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)
@@ -143,6 +162,7 @@ class Parcel(msgspec.Struct, array_like=True):
         calls: (task, reference, arguments) to run in order.
         functions: reference -> pickled bytes of those that a worker may not know yet.
         cores, ranks, isolated, limit_s: as in `core.task.Batch`.
+        shared: paths of shared files that the calls name.
         shared_hosts: slots are on several hosts, each of which sees itself that a wide task has its cores.
     """
 
@@ -151,6 +171,7 @@ class Parcel(msgspec.Struct, array_like=True):
     sys_path: list[str]
     calls: list[tuple[int, str, bytes]]
     functions: dict[str, bytes]
+    shared: list[str]
     cores: int
     ranks: int
     isolated: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 from mlforhpc.core.task import Batch, Call
 from mlforhpc.engines._messages import PACK, Parcel, Site
@@ -19,9 +20,13 @@ class Parcels:
         site: where the driver is.
         slots: how many workers have to know a function before it stays at home.
         elsewhere: they may be on several hosts.
+
+    Attributes:
+        lent: shared files, whose names say which parcels need them.
     """
 
     def __init__(self, site: Site, slots: int, elsewhere: bool) -> None:
+        self.lent: set[Path] = set()
         self._elsewhere = elsewhere
         self._site = site
         self._slots = slots
@@ -35,10 +40,10 @@ class Parcels:
             if call.function.pickled and (whole or self._travels(call.function.reference, call.function.pickled))
         }
         asked = [(call.task, call.function.reference, call.arguments) for call in calls]
+        shared = [str(path) for path in self.lent if any(path.name.encode() in call.arguments for call in calls)]
         isolated = batch.isolated or not batch.quick  # a child of its own: it can be killed alone
-        return PACK.encode(
-            Parcel(self._site, number, sys.path, asked, functions, batch.cores, batch.ranks, isolated, batch.limit_s, self._elsewhere)
-        )
+        how = (batch.cores, batch.ranks, isolated, batch.limit_s, self._elsewhere)
+        return PACK.encode(Parcel(self._site, number, sys.path, asked, functions, shared, *how))
 
     def learned(self, slot: str, calls: list[Call]) -> None:
         """A worker has run these."""

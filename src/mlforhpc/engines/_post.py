@@ -23,7 +23,26 @@ import msgspec
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.task import Batch, Call, Function
 from mlforhpc.engines._host_cores import cores_of_host
-from mlforhpc.engines._messages import PACK, PARCELS, TOLD, Aligned, Began, Go, Heard, Kill, Knock, Parcel, Reply, Site, Tick, Tock, Waiting
+from mlforhpc.engines._lending import Borrowed
+from mlforhpc.engines._messages import (
+    PACK,
+    PARCELS,
+    TOLD,
+    Aligned,
+    Began,
+    Forget,
+    Go,
+    Heard,
+    Kill,
+    Knock,
+    Parcel,
+    Piece,
+    Reply,
+    Site,
+    Tick,
+    Tock,
+    Waiting,
+)
 from mlforhpc.engines._wire import Answer, Frames, Marked, frame
 from mlforhpc.engines._worker import Worker
 
@@ -78,7 +97,8 @@ class Post:
             raise RuntimeError(f"the driver runs version {site.version} of mlforhpc, and this worker has {version}; install the same.")
         self.gone = False
         self._name = f"{platform.node()}:{os.getpid()}"
-        self._folder = Path(site.folder)
+        self._borrowed = Borrowed(Path(site.folder), self._say)
+        self._folder = Path(site.folder) if self._borrowed.near else Path(site.folder, "elsewhere")  # is not there: results travel
         self._lock, self._lock_of_line = threading.Lock(), threading.Lock()
         self._workers: list[Worker] = []
         self._mine = threading.local()
@@ -107,6 +127,8 @@ class Post:
         unknown = self._learn(parcel)
         if unknown:
             return Reply(self._name, unknown=unknown)
+        for path in parcel.shared:
+            self._borrowed.fetch(path)
         calls = tuple(Call(task, Function(name, self._functions.get(name)), arguments) for task, name, arguments in parcel.calls)
         batch = Batch(calls, parcel.cores, parcel.ranks, isolated=parcel.isolated, limit_s=parcel.limit_s)
         with cores_of_host(parcel.site.token, batch.width) if parcel.shared_hosts else nullcontext():
@@ -180,9 +202,14 @@ class Post:
             self._go.set()
         elif isinstance(message, Kill):
             any(worker.kill(message.task) for worker in list(self._workers))
+        elif isinstance(message, Piece):
+            self._borrowed.take(message)
+        elif isinstance(message, Forget):
+            self._borrowed.forget(message.path)
 
     def _leave(self) -> None:
         self.gone = True
         self._go.set()
         for worker in list(self._workers):
             worker.close()
+        self._borrowed.leave()

@@ -12,11 +12,8 @@ from __future__ import annotations
 import atexit
 import importlib.metadata
 import json
-import socket
 import threading
-from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +25,16 @@ from mlforhpc.core.errors import MLforHPCError, Unplaceable
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, TaskResult
 from mlforhpc.engines._door import Caller, Door
+from mlforhpc.engines._errands import Errands
 from mlforhpc.engines._lanes import MOST_FAILURES, Job
+from mlforhpc.engines._lending import pieces
 from mlforhpc.engines._messages import (
     REPLIES,
     Aligned,
     Began,
     Came,
     Fault,
+    Forget,
     Go,
     Gone,
     Heard,
@@ -47,56 +47,17 @@ from mlforhpc.engines._messages import (
     Tock,
     Up,
     Waiting,
+    Wanted,
 )
 from mlforhpc.engines._parcels import Parcels
 from mlforhpc.engines._post import clock_name
+from mlforhpc.engines._recipe import LOOPBACK, Recipe, reachable
 from mlforhpc.engines._sharing import SharedFiles
 from mlforhpc.engines._system import System
 from mlforhpc.engines._wire import Marked
 
 _GRACE_S = 5.0
 _RESTART_S = 0.5
-_LOOPBACK = "127.0.0.1"
-
-
-def reachable(peer: str = "") -> str:
-    """The address of this machine that another one sees: on the way to `peer` ("tcp://host:port"), or on the way out."""
-    host = peer.rpartition("//")[2].rpartition(":")[0] or peer
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:  # nothing is sent: connecting picks the interface
-        try:
-            way.connect((host or "192.0.2.1", 9))
-        except OSError:
-            return _LOOPBACK
-        address: str = way.getsockname()[0]
-        return address
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How to get at another system.
-
-    Attributes:
-        name: of the engine.
-        module: the adapter, with `connect(slots, address, folder, **options)`.
-        slots, address, options: for `connect`.
-        launcher: words before the gateway's command (MPI: what starts the ranks).
-        host: where workers find the driver; empty = the loopback interface if they are all on this machine, else the one that
-            leads to the address, or out.
-        elsewhere: workers may be on other machines.
-        patient: workers come when an allocation starts, which may take hours: one of them is enough to begin with.
-        start_s: how long the system may take to be there.
-    """
-
-    name: str
-    module: str
-    slots: int
-    address: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    launcher: tuple[str, ...] = ()
-    host: str = ""
-    elsewhere: bool = False
-    patient: bool = False
-    start_s: float = 120.0
 
 
 class Remote:
@@ -117,7 +78,7 @@ class Remote:
             MLforHPCError: it does not come up; with what it said.
         """
         self.name = recipe.name
-        host = recipe.host or (reachable(recipe.address) if recipe.elsewhere else _LOOPBACK)
+        host = recipe.host or (reachable(recipe.address) if recipe.elsewhere else LOOPBACK)
         self.capabilities = Capabilities(gangs=True, remote=recipe.elsewhere, lookahead=self._LOOKAHEAD)
         self.slots = recipe.slots
         self._recipe = recipe
@@ -129,10 +90,7 @@ class Remote:
         self._system = System(recipe.launcher, self._log, f"{site.host}:{site.port}", site.token)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._jobs: dict[int, Job] = {}
-        self._number = 0
-        self._number_of: dict[int, int] = {}  # of a task's job
-        self._runs_at: dict[int, Caller] = {}
+        self._errands = Errands(clock)
         self._gateway: Caller | None = None
         self._up = self._ever_up = self._closing = self._open_house = False
         self._greeted: set[Caller] = set()
@@ -160,34 +118,37 @@ class Remote:
             if refused:
                 job.end_rest("cancelled" if self._closing else "lost", self._fault or "The engine was shut down.", self._clock.now_ns())
             else:
-                self._number += 1
-                self._jobs[self._number] = job
-                for call in batch.calls:
-                    self._number_of[call.task] = self._number
-                self._place(self._number, job)
+                self._place(self._errands.add(job), job)
         if refused:
             job.resolve()
         return job.future
 
     def share(self, array: NDArray[Any]) -> Ref:
-        return self._files.share(array)
+        ref = self._files.share(array)
+        if self.capabilities.remote:
+            with self._lock:
+                self._parcels.lent.add(ref.location)
+        return ref
 
     def release(self, ref: Ref) -> None:
         self._files.release(ref)
+        with self._lock:
+            lent = ref.location in self._parcels.lent
+            self._parcels.lent.discard(ref.location)
+        for caller in self._door.workers() if lent else ():
+            self._door.send(caller, Forget(str(ref.location)))
 
     def kill(self, task: int) -> bool:
         with self._lock:
-            number = self._number_of.get(task)
-            job = None if number is None else self._jobs.get(number)
-            if number is None or job is None or job.batch.quick:
+            number = self._errands.of(task)
+            if number is None or self._errands.jobs[number].batch.quick:
                 return False
-            caller = self._runs_at.get(task)
-            if caller is None:  # it waits in the system: its result is made here, and it is killed when it begins
-                self._end_job(number, "lost", "It was cancelled before it began.")
-        if caller is None:
-            job.resolve()
-        else:
+            caller = self._errands.where(task)  # None: it waits in the system, and is killed when it begins
+            job = self._end(number, "lost", "It was cancelled before it began.") if caller is None else None
+        if caller is not None:
             self._door.send(caller, Kill(task))
+        elif job is not None:
+            job.resolve()
         return True
 
     def warm_up(self, timeout_s: float) -> None:
@@ -195,12 +156,9 @@ class Remote:
         wanted = 1 if self._recipe.patient else self.slots
         with self._changed:
             self._waiting, self._open_house, self._refusal = 0, False, ""
-            greetings = []
             for _ in range(self.slots):
-                self._number += 1
-                greetings.append(self._number)
-                self._jobs[self._number] = Job(Batch(()))
-                self._place(self._number, self._jobs[self._number])
+                greeting = Job(Batch(()))
+                self._place(self._errands.add(greeting), greeting)
             there = self._changed.wait_for(
                 lambda: self._waiting >= wanted or self._failures >= MOST_FAILURES or self._refusal,
                 None if self._recipe.patient else timeout_s,
@@ -222,7 +180,7 @@ class Remote:
             self._thread.join()
         atexit.unregister(self.shutdown)
 
-    # ---- below, everything runs in the engine's thread, except _await_up, _place and _end_job
+    # ---- below, everything runs in the engine's thread, except _await_up, _place and _end
 
     def _await_up(self, timeout_s: float) -> None:
         with self._changed:
@@ -239,16 +197,12 @@ class Remote:
             parcel = self._parcels.pack(number, job.batch, list(job.open.values()), whole=whole)
             self._door.send(self._gateway, Place(number, job.batch.width, parcel))
 
-    def _end_job(self, number: int, outcome: Outcome, sentence: str) -> Job | None:
-        """Forget a job and give its open calls this result, under the lock; whoever called resolves it afterwards."""
-        job = self._jobs.pop(number, None)
-        if job is not None:
-            for call in job.batch.calls:
-                self._number_of.pop(call.task, None)
-                caller = self._runs_at.pop(call.task, None)
-                if caller is not None:
-                    caller.running.discard(call.task)
-            job.end_rest(outcome, sentence, self._clock.now_ns())
+    def _end(self, number: int, outcome: Outcome, sentence: str) -> Job | None:
+        """Forget a job, under the lock; whoever called resolves it afterwards."""
+        job = self._errands.end(number, outcome, sentence)
+        if job is not None and not job.batch.calls and outcome == "lost":  # a greeting
+            self._refusal = sentence
+            self._changed.notify_all()
         return job
 
     def _serve(self) -> None:
@@ -279,10 +233,7 @@ class Remote:
         with self._lock:
             self._up, self._gateway = False, None
             self._failures += 1
-            lost = [self._end_job(number, "lost", f"The gateway to '{self.name}' ended.") for number in list(self._jobs)]
-        for job in lost:
-            if job is not None:
-                job.resolve()
+        self._lose(list(self._errands.jobs), f"The gateway to '{self.name}' ended.")
         if self._failures >= MOST_FAILURES or not self._ever_up:
             self._give_up(f"Its gateway ended {self._failures} times in a row.")
         else:
@@ -303,6 +254,9 @@ class Remote:
                 self._began(caller, message)
             case Marked(task, name, value):
                 self._tell.marked(task, name, value)
+            case Wanted(path):
+                for piece in pieces(self._files.path, path):
+                    self._door.send(caller, piece)
             case Gone(number, sentence):
                 self._lose([number], sentence)
             case Knock():
@@ -336,7 +290,7 @@ class Remote:
         with self._changed:
             self._up = self._ever_up = True
             self.slots = slots
-            for number, job in self._jobs.items():
+            for number, job in self._errands.jobs.items():
                 self._place(number, job)
             self._changed.notify_all()
 
@@ -352,10 +306,7 @@ class Remote:
     def _began(self, caller: Caller, began: Began) -> None:
         """A task runs; it is ended at once if its parcel was given up meanwhile (dask runs what it lost again unasked)."""
         with self._lock:
-            wanted = began.number in self._jobs
-            if wanted:
-                self._runs_at[began.task] = caller
-                caller.running.add(began.task)
+            wanted = self._errands.began(began.number, began.task, caller)
         if wanted:
             self._tell.started(began.task, began.slot)
         else:
@@ -363,7 +314,7 @@ class Remote:
 
     def _came(self, number: int, reply: Reply) -> None:
         with self._lock:
-            job = self._jobs.get(number)
+            job = self._errands.jobs.get(number)
             if job is None:
                 return  # given up before
             if reply.unknown:
@@ -375,15 +326,13 @@ class Remote:
                 for answer in reply.answers:
                     job.open.pop(answer.task, None)
                     job.results[answer.task] = answer.result(reply.slot)
-            self._end_job(number, "lost", reply.problem or "Its worker gave no result.")
+            outcome: Outcome = "lost" if reply.problem or job.open else "ok"
+            self._end(number, outcome, reply.problem or "Its worker gave no result.")
         job.resolve()
 
     def _lose(self, numbers: list[int], sentence: str) -> None:
         with self._lock:
-            lost = [self._end_job(number, "lost", sentence) for number in numbers]
-            if any(job is not None and not job.batch.calls for job in lost):  # a greeting
-                self._refusal = sentence
-                self._changed.notify_all()
+            lost = [self._end(number, "lost", sentence) for number in numbers]
         for job in lost:
             if job is not None:
                 job.resolve()
@@ -392,7 +341,7 @@ class Remote:
         """Somebody has hung up: a worker with what it had begun."""
         with self._lock:
             self._greeted.discard(caller)
-            numbers = [self._number_of[task] for task in caller.running if task in self._number_of]
+            numbers = self._errands.at(caller)
         assert caller.knock is not None
         if caller is self._gateway:
             self._system.stop(0.0)  # `_restart` follows
@@ -403,7 +352,7 @@ class Remote:
         """Resolve everything; have workers end what they run; give the gateway a moment to end the system properly."""
         with self._changed:
             self._closing = True
-            jobs = [self._end_job(number, "cancelled", "The engine was shut down.") for number in list(self._jobs)]
+            jobs = [self._end(number, "cancelled", "The engine was shut down.") for number in list(self._errands.jobs)]
             self._changed.notify_all()
         self._door.close()
         self._system.stop(_GRACE_S)

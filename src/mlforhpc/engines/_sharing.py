@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class SharedFiles:
     def __init__(self, folder: Path | None) -> None:
         self._scratch = Scratch(folder or _memory(), prefix="mlforhpc-scratch-")
         self.path = self._scratch.path
+        self._campaign = secrets.token_hex(4)
         self._count = 0
 
     def share(self, array: NDArray[Any]) -> Ref:
@@ -36,7 +38,7 @@ class SharedFiles:
         if array.dtype.hasobject:
             raise UsageError(f"An array to share must hold numbers, found dtype {array.dtype}; convert it first.")
         self._count += 1
-        path = self.path / f"shared-{self._count}.npy"
+        path = self.path / f"shared-{self._campaign}-{self._count}.npy"
         try:
             np.save(path, array, allow_pickle=False)
         except OSError as error:

@@ -18,7 +18,8 @@ from distributed import Client, LocalCluster
 from mlforhpc.core.clock import Clock
 from mlforhpc.engines import _post
 from mlforhpc.engines._gateway import Promise
-from mlforhpc.engines._remote import Recipe, Remote
+from mlforhpc.engines._recipe import Recipe
+from mlforhpc.engines._remote import Remote
 
 _POLL_S = 2.0
 _WORKERS_S = 60

@@ -14,11 +14,14 @@ import shlex
 import sys
 from pathlib import Path
 
+import mpi4py  # noqa: F401 - that it is missing is said before anything is started
+
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.errors import UsageError
 from mlforhpc.engines import _post
 from mlforhpc.engines._gateway import Promise
-from mlforhpc.engines._remote import Recipe, Remote
+from mlforhpc.engines._recipe import Recipe
+from mlforhpc.engines._remote import Remote
 
 _BACKOFF_S = 0.0001  # a rank that has nothing to do looks again after this long
 

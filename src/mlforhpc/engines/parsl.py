@@ -21,7 +21,8 @@ from mlforhpc.core.clock import Clock
 from mlforhpc.core.errors import UsageError
 from mlforhpc.engines import _post
 from mlforhpc.engines._gateway import Promise
-from mlforhpc.engines._remote import Recipe, Remote, reachable
+from mlforhpc.engines._recipe import Recipe, reachable
+from mlforhpc.engines._remote import Remote
 
 _POLL_S = 1.0
 

@@ -15,7 +15,8 @@ import ray
 from mlforhpc.core.clock import Clock
 from mlforhpc.engines import _post
 from mlforhpc.engines._gateway import Promise
-from mlforhpc.engines._remote import Recipe, Remote
+from mlforhpc.engines._recipe import Recipe
+from mlforhpc.engines._remote import Remote
 
 
 def create(
