@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+from mlforhpc.core.engine import Ref
+from mlforhpc.core.shared import read
+
 
 def sleep() -> None:
     time.sleep(0.01)
@@ -22,3 +25,8 @@ def work(units: int) -> tuple[float, float]:
     for i in range(units):
         total += i
     return time.perf_counter() - wall, time.thread_time() - cpu
+
+
+def total(ref: Ref) -> float:
+    """The sum of a shared array: every page of it is read."""
+    return float(read(ref).sum())

@@ -22,8 +22,12 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from _bare import measured
 from _paired import own_broker
+from _tasks import total
+from mlforhpc.broker.broker import Broker
 from mlforhpc.core import trace
 from mlforhpc.core.choice import EngineChoice
 from mlforhpc.engines import _keeper
@@ -75,13 +79,30 @@ class Bare:
         self._process.communicate()
 
 
+def by_reference(broker: Broker, passes: int = 20) -> dict[str, float]:
+    """A 64 MB array, shared once and summed by that many tasks one after another; beside it the same sum in this process."""
+    array = np.random.default_rng(0).normal(size=8_000_000)
+    began = time.perf_counter()
+    with broker.share(array) as ref:
+        shared_s = time.perf_counter() - began
+        there, here = [], []
+        for _ in range(passes):
+            began = time.perf_counter()
+            broker.submit("prepare", total, ref).result()
+            there.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            total(ref)
+            here.append(time.perf_counter() - began)
+    return {"share_ms": shared_s * 1e3, "pass_ms": statistics.mean(there) * 1e3, "same_sum_here_ms": statistics.mean(here) * 1e3}
+
+
 def gathered(futures: list[Any]) -> list[Any]:
     wait(futures)
     return [future.result() for future in futures]
 
 
-def paired(name: str, pairs: int) -> dict[str, list[tuple[float, float]]]:
-    """What -> (ours, bare) seconds, pair by pair."""
+def paired(name: str, pairs: int) -> tuple[dict[str, list[tuple[float, float]]], dict[str, float]]:
+    """What -> (ours, bare) seconds, pair by pair; and what passing by reference costs."""
     bare = Bare(name)
     create: Callable[..., Any] = importlib.import_module(f"mlforhpc.engines.{name}").create
     found: dict[str, list[tuple[float, float]]] = {}
@@ -98,9 +119,10 @@ def paired(name: str, pairs: int) -> dict[str, list[tuple[float, float]]]:
                 for pair in range(pairs):
                     a, b = (ours(), bare.measure(what, n)) if pair % 2 else (bare.measure(what, n), ours())[::-1]
                     found[what].append((a, b))
+            passed = by_reference(broker)
     finally:
         bare.close()
-    return found
+    return found, passed
 
 
 def flagship(name: str, seed: int) -> dict[str, Any]:
@@ -136,7 +158,9 @@ def main() -> None:
     rows = []
     for name in a.engines:
         row: dict[str, Any] = {"engine": name, **flagship(name, a.seed)}
-        for what, pairs in (paired(name, a.pairs) if name != "serial" else {}).items():
+        found, passed = paired(name, a.pairs) if name != "serial" else ({}, {})
+        row |= passed
+        for what, pairs in found.items():
             ratios = [b / ours if what != "trips" else ours / b for ours, b in pairs]  # throughput and efficiency; time
             row |= {
                 f"{what}_ratio": statistics.median(ratios),

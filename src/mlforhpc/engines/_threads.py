@@ -20,6 +20,7 @@ class Threads:
     """Sets the threads of this process; knows the libraries, which it looks up anew when modules were imported."""
 
     def __init__(self) -> None:
+        self._started_with = {os.environ.get(name) for name in VARIABLES}
         self._modules = 0
         self._libraries: Any = None
 
@@ -31,7 +32,10 @@ class Threads:
 
     @contextmanager
     def limited(self, cores: int) -> Iterator[None]:
-        """For a while."""
+        """For a while; nothing to do where the process was started with so many and nobody has said otherwise."""
+        if {os.environ.get(name) for name in VARIABLES} == self._started_with == {str(cores)}:
+            yield
+            return
         before = {name: os.environ.get(name) for name in VARIABLES}
         torch_before = _torch_threads()
         os.environ.update(environment(cores))
