@@ -31,7 +31,9 @@ def alone(tmp_path_factory):
     subprocess.run(install, check=True, cwd=folder)
 
     def run(*words):
-        return subprocess.run([python, "-m", "mlforhpc", *map(str, words)], capture_output=True, text=True, cwd=folder, env=bare, timeout=280)
+        return subprocess.run(
+            [python, "-m", "mlforhpc", *map(str, words)], capture_output=True, text=True, cwd=folder, env=bare, timeout=280
+        )
 
     return run
 

@@ -11,7 +11,7 @@ from mlforhpc.core.task import Resources
 from mlforhpc.core.trace import Finished
 from mlforhpc.engines import serial
 from mlforhpc.testing import _engine_tasks as tasks
-from mlforhpc.testing._engine_driving import WAIT_S, Create, driver, error_of, opened
+from mlforhpc.testing._engine_driving import WAIT_S, Create, capabilities, driver, error_of, opened
 from mlforhpc.testing.conforming import NotConforming, require
 
 _SCRIPT = """
@@ -115,6 +115,23 @@ def wide_tasks(create: Create) -> None:
         require(wide.result(WAIT_S) == str(broker.slots), "the threads of a task must be its cores")
         require(all(future.done() for future in narrow), "first come, first served")
         require(after.result(WAIT_S) == "1", "a task of one core must have one thread again")
+
+
+def gangs(create: Create) -> None:
+    """A task of several ranks has all its slots, and is told; an engine without gangs refuses it."""
+    with opened(create) as broker:
+        wanted = Resources(ranks=broker.slots)
+        if not capabilities(broker).gangs:
+            try:
+                broker.submit("simulate", tasks.ranks, resources=Resources(ranks=2))
+            except Unplaceable:
+                return
+            raise NotConforming("An engine without gangs must refuse one with Unplaceable.")
+        narrow = [broker.submit("decide", tasks.later, i, 0.01) for i in range(2 * broker.slots)]
+        lead = broker.submit("simulate", tasks.ranks, resources=wanted)
+        require(lead.result(WAIT_S) == (broker.slots, 1), "the lead of a gang must know its ranks and cores")
+        require(all(future.done() for future in narrow), "a gang must have its slots to itself")
+        require(broker.submit("simulate", tasks.ranks).result(WAIT_S) == (1, 1), "the next task must be of one rank again")
 
 
 def functions_of_the_script(create: Create) -> None:

@@ -20,7 +20,7 @@ import psutil
 from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
 from mlforhpc.core.clock import Clock
-from mlforhpc.core.engine import Engine
+from mlforhpc.core.engine import Capabilities, Engine
 from mlforhpc.core.errors import TaskError
 from mlforhpc.core.trace import Finished, Submitted, Trace, read
 from mlforhpc.testing.conforming import NotConforming, require
@@ -61,6 +61,11 @@ def _adds_up(path: Path) -> None:
     require(submitted == {event.task for event in finished}, "every submitted task must have finished in the trace")
     require(not over or max(over.values()) == 1, "no finished task may run again")
     require(all(event.started_ns <= event.ended_ns for event in finished), "a task must end after it started")
+
+
+def capabilities(broker: Broker) -> Capabilities:
+    """What its engine says of itself."""
+    return broker._dispatcher.engine.capabilities
 
 
 def await_(condition: Callable[[], bool], sentence: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mlforhpc.core.engine import Ref
+from mlforhpc.core.gang import gang
 from mlforhpc.core.shared import read
 
 
@@ -77,6 +78,12 @@ def crash_once(path: str) -> str:
     Path(path).touch()
     crash()
     return "unreachable"
+
+
+def ranks() -> tuple[int, int]:
+    """What a gang's lead is told."""
+    there = gang()
+    return there.ranks, there.cores
 
 
 def numbers(seed: int) -> str:

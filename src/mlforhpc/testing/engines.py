@@ -36,6 +36,7 @@ CHECKS: tuple[Callable[[Create], None], ...] = (
     calls.same_numbers,
     calls.unplaceable,
     calls.wide_tasks,
+    calls.gangs,
     lives.over_limit,
     lives.cancellation,
     lives.killed_worker,
