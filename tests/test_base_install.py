@@ -31,9 +31,8 @@ def alone(tmp_path_factory):
     subprocess.run(install, check=True, cwd=folder)
 
     def run(*words):
-        return subprocess.run(
-            [python, "-m", "mlforhpc", *map(str, words)], capture_output=True, text=True, cwd=folder, env=bare, timeout=280
-        )
+        command = [python, "-m", "mlforhpc", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=bare, timeout=280)
 
     return run
 
