@@ -104,16 +104,17 @@ class Dispatcher:
             self._queue.pending.append(task)
         self._place()
 
-    def cancel(self, task: Task) -> bool:
+    def cancel(self, number: int) -> bool:
         """End a task; False if it is over."""
         with self.lock:
-            if task.concluded:
+            task = self._tasks.get(number)
+            if task is None:
                 return False
             task.cancelling = True
             in_flight = task.in_flight
-        if in_flight and self.engine.kill(task.number):
+        if in_flight and self.engine.kill(number):
             return True  # the engine's result follows
-        self._end_here(task)
+        self._end_here([task])
         self._place()
         return True
 
@@ -133,8 +134,7 @@ class Dispatcher:
             for task in tasks:
                 task.cancelling = True
         self.engine.shutdown()
-        for task in tasks:
-            self._end_here(task)
+        self._end_here(tasks)
         self.trace.close()
         self._scratch.remove()
 
@@ -251,15 +251,18 @@ class Dispatcher:
         """Tell the owners, after the trace has it; one that it cannot take is not handed out."""
         broken = self.flush()
         for task, result in over:
-            task.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if broken else result)
+            task.owner.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if broken else result)
 
-    def _end_here(self, task: Task) -> None:
-        """End a cancelled task of which the engine knows nothing, or has nothing more to say."""
-        if self._claim(task):
-            now = self.clock.now_ns()
-            result = TaskResult(task.number, "cancelled", "", False, now, now, "", 0)
-            self._trace_finished(task, result)
-            self._tell([(task, result)])
+    def _end_here(self, tasks: list[Task]) -> None:
+        """End cancelled tasks of which the engine knows nothing, or has nothing more to say."""
+        over = []
+        for task in tasks:
+            if self._claim(task):
+                now = self.clock.now_ns()
+                over.append((task, TaskResult(task.number, "cancelled", "", False, now, now, "", 0)))
+                self._trace_finished(*over[-1])
+        if over:
+            self._tell(over)
 
     def _unfinished(self, placement: Placement, outcome: Outcome, sentence: str) -> list[TaskResult]:
         now = self.clock.now_ns()
