@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.engine import Capabilities, Ref
 from mlforhpc.core.errors import Unplaceable
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, TaskResult
 
@@ -72,7 +73,7 @@ class SimulatedSlots:
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
         if batch.cores > 1:
             raise Unplaceable("A simulated slot takes tasks of one core.")
-        future: Future[list[TaskResult]] = Future()
+        future: Future[list[TaskResult]] = LeanFuture()
         with self._news:
             if self._free:
                 self._put(self._free.popleft(), batch, future)

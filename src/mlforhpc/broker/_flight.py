@@ -8,9 +8,9 @@ from functools import partial
 
 from mlforhpc.broker import _simulate
 from mlforhpc.broker.dispatcher import Dispatcher
-from mlforhpc.broker.future import LeanFuture
 from mlforhpc.broker.task import Task, task_error
 from mlforhpc.broker.value import value_of
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Record
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.store import Store
@@ -152,7 +152,7 @@ class Flight:
         self._dispatcher.flush()
 
 
-class _Seat(LeanFuture):
+class _Seat(LeanFuture[Record]):
     """One waiter's future of the record."""
 
     __slots__ = ("_flight",)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from mlforhpc.broker._flight import Flight
 from mlforhpc.broker.dispatcher import Dispatcher
-from mlforhpc.broker.future import LeanFuture
 from mlforhpc.broker.task import PLAIN, Task, task_error
 from mlforhpc.broker.value import value_of
 from mlforhpc.core.engine import Ref
 from mlforhpc.core.errors import OutOfBounds, UsageError
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Record, key_of
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import Value
@@ -132,7 +132,7 @@ class Broker:
         return self._dispatcher.trace.subscribe()
 
 
-class _Answer(LeanFuture):
+class _Answer(LeanFuture[Any]):
     """The value of one submitted task; it knows the task by its number, so that it does not keep it alive."""
 
     __slots__ = ("_dispatcher", "number")

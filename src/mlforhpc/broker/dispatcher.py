@@ -23,6 +23,7 @@ from mlforhpc.broker.system import describe
 from mlforhpc.broker.task import Task
 from mlforhpc.core.engine import Engine
 from mlforhpc.core.errors import UsageError
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.scratch import Scratch
 from mlforhpc.core.task import Batch, Resources, TaskResult
@@ -174,7 +175,7 @@ class Dispatcher:
         try:
             future = self.engine.submit(batch)
         except Exception as error:
-            future = Future()
+            future = LeanFuture()
             future.set_exception(error)
         except BaseException:  # Ctrl-C while an engine runs the task in this thread
             self._returned(placement, self._unfinished(placement, "cancelled", "Interrupted."))

@@ -79,4 +79,3 @@ def task_error(task: str, outcome: str, text: str, limit_s: float | None) -> Tas
 def last_line(text: str) -> str:
     """The line of a traceback that names the error."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
-

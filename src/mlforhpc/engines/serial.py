@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.engine import Capabilities, Ref
 from mlforhpc.core.errors import Unplaceable, UsageError
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.task import Batch, TaskResult
 from mlforhpc.engines._sharing import SharedFiles
 from mlforhpc.engines._worker import Worker
@@ -58,7 +59,7 @@ class Serial:
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
         if batch.cores > 1:
             raise Unplaceable(f"A task asks for {batch.cores} cores; engine 'serial' has 1 slot.")
-        future: Future[list[TaskResult]] = Future()
+        future: Future[list[TaskResult]] = LeanFuture()
         with self._lock:
             if self._closed:
                 future.set_result([self._worker.cancelled(call) for call in batch.calls])

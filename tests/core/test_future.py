@@ -10,7 +10,7 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, 
 
 import pytest
 
-from mlforhpc.broker.future import LeanFuture
+from mlforhpc.core.future import LeanFuture
 
 WAIT_S = 60
 
@@ -209,9 +209,10 @@ def test_futures_that_are_over_share_no_lock():
     held, other, found = LeanFuture(), LeanFuture(), []
     held.set_result(None)
     other.set_result(None)
-    with held._condition:
-        (thread,) = later(lambda: found.append(wait([other]).done))
-        thread.join(WAIT_S)
+    held._condition.acquire()
+    (thread,) = later(lambda: found.append(wait([other]).done))
+    thread.join(WAIT_S)
+    held._condition.release()
     assert found == [{other}]
 
 
