@@ -119,7 +119,7 @@ class Flight:
     def _end(self, answer: Record | BaseException) -> None:
         with self._dispatcher.lock:
             self._dispatcher.in_flight.pop(self._same, None)
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters, self._task = self._waiters, [], None
         for future, _ in waiters:
             if isinstance(answer, BaseException):
                 future.set_exception(answer)

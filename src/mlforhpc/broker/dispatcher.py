@@ -11,6 +11,7 @@ import time
 from collections.abc import Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ class Dispatcher:
         except BaseException:  # Ctrl-C while an engine runs the task in this thread
             self._returned(placement, self._unfinished(placement, "cancelled", "Interrupted."))
             raise
-        future.add_done_callback(lambda future: self._on_returned(placement, future))
+        future.add_done_callback(partial(self._on_returned, placement))
 
     def _on_started(self, number: int, slot: str) -> None:
         task = self._tasks.get(number)

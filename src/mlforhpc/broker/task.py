@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from mlforhpc.core.errors import TaskError
 from mlforhpc.core.task import Call, Charge, Function, Kind, Resources, TaskResult
@@ -19,9 +20,8 @@ class Owner(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Task:
-    """One task.
+class Task(msgspec.Struct, kw_only=True, eq=False, gc=False):
+    """One task; out of the garbage collector's sight (a full collection looks at all that is pending), so in no cycle once it is over.
 
     Attributes:
         function, arguments: what to run, encoded.
