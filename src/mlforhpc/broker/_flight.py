@@ -8,8 +8,9 @@ from functools import partial
 
 from mlforhpc.broker import _simulate
 from mlforhpc.broker.dispatcher import Dispatcher
-from mlforhpc.broker.task import Task, TaskFuture, task_error
+from mlforhpc.broker.task import Task, task_error
 from mlforhpc.broker.value import value_of
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Record
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.store import Store
@@ -28,18 +29,20 @@ class Flight:
         limit_s: of the task.
     """
 
+    __slots__ = ("_asked", "_dispatcher", "_limit_s", "_same", "_store", "_task", "_waiters")
+
     def __init__(self, dispatcher: Dispatcher, store: Store, same: Hashable, asked: Record, limit_s: float | None) -> None:
         self._dispatcher = dispatcher
         self._store = store
         self._same = same
         self._asked = asked
         self._limit_s = limit_s
-        self._waiters: list[tuple[TaskFuture, Charge]] = []
+        self._waiters: list[tuple[_Seat, Charge]] = []
         self._task: Task | None = None
 
-    def join(self, charge: Charge) -> TaskFuture:
+    def join(self, charge: Charge) -> _Seat:
         """A future of the record, for one more waiter; under the dispatcher's lock."""
-        future = TaskFuture(lambda future: self._leave(future))
+        future = _Seat(self)
         self._waiters.append((future, charge))
         return future
 
@@ -69,7 +72,7 @@ class Flight:
             arguments=encoder.arguments(function, args, {}),
             kind="simulate",
             charge=charge,
-            ended=self._ended,
+            owner=self,
             label=label,
             key=asked.key,
             resources=resources,
@@ -84,7 +87,7 @@ class Flight:
             return True
         return self._limit_s is not None and self._limit_s <= record.limit_s
 
-    def _ended(self, task: Task, result: TaskResult) -> None:
+    def ended(self, task: Task, result: TaskResult) -> None:
         """The task is over: keep the record."""
         if result.outcome not in ("ok", "failed"):
             _simulate.sweep(self._dispatcher.workdirs)  # its process may have been killed
@@ -116,14 +119,14 @@ class Flight:
     def _end(self, answer: Record | BaseException) -> None:
         with self._dispatcher.lock:
             self._dispatcher.in_flight.pop(self._same, None)
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters, self._task = self._waiters, [], None
         for future, _ in waiters:
             if isinstance(answer, BaseException):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
 
-    def _leave(self, future: TaskFuture) -> bool:
+    def leave(self, future: _Seat) -> bool:
         """One waiter cancels; with the last one, the task is."""
         with self._dispatcher.lock:
             entry = next((entry for entry in self._waiters if entry[0] is future), None)
@@ -135,15 +138,29 @@ class Flight:
                 self._waiters.remove(entry)
                 task = None
         if task is not None:
-            return self._dispatcher.cancel(task)
+            return self._dispatcher.cancel(task.number)
         if entry in self._waiters:
             return False  # not submitted yet: it is just being looked up
         future.set_exception(task_error(f"Simulation {self._asked.key[:12]}", "cancelled", "", None))
         return True
 
-    def _trace_reused(self, record: Record, waiters: list[tuple[TaskFuture, Charge]]) -> None:
+    def _trace_reused(self, record: Record, waiters: list[tuple[_Seat, Charge]]) -> None:
         trace = self._dispatcher.trace
         for _, charge in waiters:
             data = {"key": record.key, "charge": charge, "cost_s": record.cost_s}
             trace.emit(Decision(t=trace.clock.now_ns(), decision="reused", data=data))
         self._dispatcher.flush()
+
+
+class _Seat(LeanFuture[Record]):
+    """One waiter's future of the record."""
+
+    __slots__ = ("_flight",)
+
+    def __init__(self, flight: Flight) -> None:
+        super().__init__()
+        self._flight = flight
+
+    def cancel(self) -> bool:
+        """Leave; the last one who does ends the task. The future then raises TaskError with outcome `cancelled`."""
+        return self._flight.leave(self)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from mlforhpc.broker._flight import Flight
 from mlforhpc.broker.dispatcher import Dispatcher
-from mlforhpc.broker.task import Task, TaskFuture, task_error
+from mlforhpc.broker.task import PLAIN, Task, task_error
 from mlforhpc.broker.value import value_of
 from mlforhpc.core.engine import Ref
 from mlforhpc.core.errors import OutOfBounds, UsageError
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Record, key_of
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import Value
@@ -23,7 +24,6 @@ from mlforhpc.core.task import Charge, Kind, Resources, TaskResult
 from mlforhpc.core.trace import Decision, Mark, Quality, Subscription
 
 T = TypeVar("T")
-_PLAIN = Resources()
 
 
 class Broker:
@@ -57,24 +57,25 @@ class Broker:
         kind: Kind,
         function: Callable[..., T],
         *args: Any,
-        resources: Resources = _PLAIN,
+        resources: Resources = PLAIN,
         limit_s: float | None = None,
         label: str = "",
     ) -> Future[T]:
         _check_limit(limit_s)
-        encoder = self._dispatcher.encoder
+        dispatcher, encoder = self._dispatcher, self._dispatcher.encoder
+        future = _Answer(dispatcher)
         task = Task(
             function=encoder.function(function),
             arguments=encoder.arguments(function, args, {}),
             kind=kind,
             charge=self._charge,
-            ended=lambda task, result: _resolve(future, task, result),
+            owner=future,
             label=label or getattr(function, "__qualname__", type(function).__qualname__),
             resources=resources,
             limit_s=limit_s,
         )
-        future = TaskFuture(lambda future: self._dispatcher.cancel(task))
-        self._dispatcher.submit(task)
+        dispatcher.submit(task)
+        future.number = task.number
         return future
 
     def simulate(
@@ -85,7 +86,7 @@ class Broker:
         seed: int,
         settings: Mapping[str, Value] | None = None,
         fidelity: float = 1.0,
-        resources: Resources = _PLAIN,
+        resources: Resources = PLAIN,
         limit_s: float | None = None,
         label: str = "",
     ) -> Future[Record]:
@@ -131,17 +132,31 @@ class Broker:
         return self._dispatcher.trace.subscribe()
 
 
-def _resolve(future: TaskFuture, task: Task, result: TaskResult) -> None:
-    if result.outcome != "ok":
-        future.set_exception(task.error(result))
-        return
-    try:
-        value = value_of(result)
-    except Exception as error:
-        sentence = f"Its value cannot be read back: {type(error).__name__}: {error}"
-        future.set_exception(task_error(f"Task {task.number} ({task.label})", "failed", sentence, None))
-    else:
-        future.set_result(value)
+class _Answer(LeanFuture[Any]):
+    """The value of one submitted task; it knows the task by its number, so that it does not keep it alive."""
+
+    __slots__ = ("_dispatcher", "number")
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+        self.number = 0
+
+    def cancel(self) -> bool:
+        """Cancel the task, killing it if it runs; the future then raises TaskError with outcome `cancelled`."""
+        return self._dispatcher.cancel(self.number)
+
+    def ended(self, task: Task, result: TaskResult) -> None:
+        if result.outcome != "ok":
+            self.set_exception(task.error(result))
+            return
+        try:
+            value = value_of(result)
+        except Exception as error:
+            sentence = f"Its value cannot be read back: {type(error).__name__}: {error}"
+            self.set_exception(task_error(f"Task {task.number} ({task.label})", "failed", sentence, None))
+        else:
+            self.set_result(value)
 
 
 def _asked(simulation: Simulation, x: Mapping[str, Value], *, settings: Mapping[str, Value] | None, fidelity: float, seed: int) -> Record:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mlforhpc.broker.system import describe
 from mlforhpc.broker.task import Task
 from mlforhpc.core.engine import Engine, Joined, News
 from mlforhpc.core.errors import UsageError
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.scratch import Scratch
 from mlforhpc.core.task import Batch, Resources, TaskResult
@@ -104,16 +106,17 @@ class Dispatcher:
             self._queue.pending.append(task)
         self._place()
 
-    def cancel(self, task: Task) -> bool:
+    def cancel(self, number: int) -> bool:
         """End a task; False if it is over."""
         with self.lock:
-            if task.concluded:
+            task = self._tasks.get(number)
+            if task is None:
                 return False
             task.cancelling = True
             in_flight = task.in_flight
-        if in_flight and self.engine.kill(task.number):
+        if in_flight and self.engine.kill(number):
             return True  # the engine's result follows
-        self._end_here(task)
+        self._end_here([task])
         self._place()
         return True
 
@@ -133,8 +136,7 @@ class Dispatcher:
             for task in tasks:
                 task.cancelling = True
         self.engine.shutdown()
-        for task in tasks:
-            self._end_here(task)
+        self._end_here(tasks)
         self.trace.close()
         self._scratch.remove()
 
@@ -176,12 +178,12 @@ class Dispatcher:
         try:
             future = self.engine.submit(batch)
         except Exception as error:
-            future = Future()
+            future = LeanFuture()
             future.set_exception(error)
         except BaseException:  # Ctrl-C while an engine runs the task in this thread
             self._returned(placement, self._unfinished(placement, "cancelled", "Interrupted."))
             raise
-        future.add_done_callback(lambda future: self._on_returned(placement, future))
+        future.add_done_callback(partial(self._on_returned, placement))
 
     def _on_started(self, number: int, slot: str) -> None:
         task = self._tasks.get(number)
@@ -257,15 +259,18 @@ class Dispatcher:
         """Tell the owners, after the trace has it; one that it cannot take is not handed out."""
         broken = self.flush()
         for task, result in over:
-            task.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if broken else result)
+            task.owner.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if broken else result)
 
-    def _end_here(self, task: Task) -> None:
-        """End a cancelled task of which the engine knows nothing, or has nothing more to say."""
-        if self._claim(task):
-            now = self.clock.now_ns()
-            result = TaskResult(task.number, "cancelled", "", False, now, now, "", 0)
-            self._trace_finished(task, result)
-            self._tell([(task, result)])
+    def _end_here(self, tasks: list[Task]) -> None:
+        """End cancelled tasks of which the engine knows nothing, or has nothing more to say."""
+        over = []
+        for task in tasks:
+            if self._claim(task):
+                now = self.clock.now_ns()
+                over.append((task, TaskResult(task.number, "cancelled", "", False, now, now, "", 0)))
+                self._trace_finished(*over[-1])
+        if over:
+            self._tell(over)
 
     def _unfinished(self, placement: Placement, outcome: Outcome, sentence: str) -> list[TaskResult]:
         now = self.clock.now_ns()

@@ -30,12 +30,13 @@ _PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 
 
 class Encoder:
-    """Encodes for one dispatcher; keeps one copy of each pickled function that is in use."""
+    """Encodes for one dispatcher; keeps one copy of each function that is in use."""
 
     def __init__(self) -> None:
         self._importable: dict[str, bool] = {}
         self._local: dict[str, types.ModuleType] = {}
         self._loaded = 0
+        self._named: dict[str, Function] = {}
         self._pickled: dict[str, Function] = {}
 
     def function(self, function: Callable[..., Any]) -> Function:
@@ -46,7 +47,7 @@ class Encoder:
         """
         reference = self._reference(function)
         if reference is not None:
-            return Function(reference)
+            return self._named.setdefault(reference, Function(reference))
         data = self._by_value(function, f"The function {function!r}")
         digest = hashlib.sha256(data).hexdigest()
         if digest not in self._pickled:

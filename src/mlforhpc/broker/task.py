@@ -1,28 +1,34 @@
-"""A task as the dispatcher sees it, from submission to its end, and the future that its user holds."""
+"""A task as the dispatcher sees it, from submission to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Protocol
+
+import msgspec
 
 from mlforhpc.core.errors import TaskError
 from mlforhpc.core.task import Call, Charge, Function, Kind, Resources, TaskResult
 
-Ended: TypeAlias = Callable[["Task", TaskResult], None]
+PLAIN = Resources()
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Task:
-    """One task.
+class Owner(Protocol):
+    """Who asked for a task."""
+
+    def ended(self, task: Task, result: TaskResult) -> None:
+        """Hear the final result, once, after the trace has it."""
+        ...
+
+
+class Task(msgspec.Struct, kw_only=True, eq=False, gc=False):
+    """One task; out of the garbage collector's sight (a full collection looks at all that is pending), so in no cycle once it is over.
 
     Attributes:
         function, arguments: what to run, encoded.
         kind, charge, label, key: for the trace.
         resources, limit_s: what it needs and how long it may run.
         isolated: needs a process that can be killed alone.
-        ended: told the final result, once, after the trace has it.
+        owner: told how it ended.
         number: set by the dispatcher.
         attempt: counted from 1.
         in_flight, quick: it is with the engine, and expected back in milliseconds.
@@ -35,10 +41,10 @@ class Task:
     arguments: bytes
     kind: Kind
     charge: Charge
-    ended: Ended
+    owner: Owner
     label: str = ""
     key: str = ""
-    resources: Resources = field(default_factory=Resources)
+    resources: Resources = PLAIN
     limit_s: float | None = None
     isolated: bool = False
     number: int = 0
@@ -73,15 +79,3 @@ def task_error(task: str, outcome: str, text: str, limit_s: float | None) -> Tas
 def last_line(text: str) -> str:
     """The line of a traceback that names the error."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
-
-
-class TaskFuture(Future[Any]):
-    """A future that the broker can be asked to cancel, directly or through `Broker.cancel`."""
-
-    def __init__(self, cancel: Callable[[TaskFuture], bool]) -> None:
-        super().__init__()
-        self._cancel_task = cancel
-
-    def cancel(self) -> bool:
-        """Cancel the task, killing it if it runs; the future then raises TaskError with outcome `cancelled`."""
-        return self._cancel_task(self)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from itertools import islice
 
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, Call, TaskResult
 from mlforhpc.engines._slot import Slot
@@ -26,7 +27,7 @@ class Job:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.future: Future[list[TaskResult]] = Future()
+        self.future: Future[list[TaskResult]] = LeanFuture()
         self.open: dict[int, Call] = {call.task: call for call in batch.calls}
         self.results: dict[int, TaskResult] = {}
         self.began_ns = 0

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.engine import Capabilities, News, Ref
 from mlforhpc.core.errors import Unplaceable, UsageError
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.task import Batch, TaskResult
 from mlforhpc.engines._sharing import SharedFiles
 from mlforhpc.engines._worker import Worker
@@ -56,7 +57,7 @@ class Serial:
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
         if batch.width > 1:
             raise Unplaceable(f"A task asks for {batch.width} cores; engine 'serial' has 1 slot.")
-        future: Future[list[TaskResult]] = Future()
+        future: Future[list[TaskResult]] = LeanFuture()
         with self._lock:
             if self._closed:
                 future.set_result([self._worker.cancelled(call) for call in batch.calls])
