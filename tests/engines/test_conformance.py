@@ -5,23 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mlforhpc.engines import processes, serial
-from mlforhpc.testing.engines import CHECKS, ENDING
+from mlforhpc.testing.engines import CHECKS, ENDING, Kept
 
 QUICK = {"serial": lambda: serial.create(), "processes": lambda: processes.create(2)}
 SYSTEMS = ("dask", "mpi", "parsl", "ray")
-
-
-class Kept:
-    """An engine that stays when a check shuts it down: another system takes seconds to start."""
-
-    def __init__(self, engine):
-        self._engine = engine
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def shutdown(self):
-        """Not yet."""
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
@@ -44,5 +31,5 @@ def test_engine_keeps_its_contract(check, engine):
 def test_system_keeps_the_contract(check, system):
     """See the check's docstring."""
     module, engine = system
-    name = module.__name__
-    check((lambda: __import__(name, fromlist=["create"]).create(2)) if check in ENDING else lambda: engine)
+    create = module.create
+    check((lambda: create(2)) if check in ENDING else lambda: engine)

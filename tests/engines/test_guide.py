@@ -10,24 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mlforhpc.testing.engines import CHECKS, ENDING
+from mlforhpc.testing.engines import CHECKS, ENDING, Kept
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "add-an-engine.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
 FARM = next(block for block in BLOCKS if block.startswith("# farm.py"))
-
-
-class Kept:
-    """The farm, for several checks."""
-
-    def __init__(self, engine):
-        self._engine = engine
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def shutdown(self):
-        """Not yet."""
 
 
 @pytest.fixture(scope="module")
