@@ -1,7 +1,7 @@
 """The broker's own scale beyond one machine's size: the real broker, with trace, on 10 to 10,000 simulated slots.
 
     python bench/broker_scale.py [rate] [pending] [memory] [ending] [busy]
-Rows go to bench/results/broker_scale.csv, medians to the screen. Each round is a process of its own, and what is compared alternates.
+Rows go to bench/results/broker_scale.csv (those of other sections stay), medians to the screen. Each round is a process of its own.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def pending(number: int) -> Iterator[Row]:
 
 def memory(number: int) -> Iterator[Row]:
     """Bytes a pending task: its future held and asked by nobody, then looked at by `wait`."""
-    for how, used in (("traced", _traced), ("resident", _resident)):
+    for how, used in (("resident", _resident), ("traced", _traced)):  # in this order: what was freed would be resident already
         with simulated(10) as (broker, _, engine):
             engine.hold(True)
             gc.collect()
@@ -193,17 +193,23 @@ def ending(number: int) -> Iterator[Row]:
 
 
 def busy(number: int) -> Iterator[Row]:
-    """Share of the slots' time in tasks, and of one core in the driver, when each task that ends is followed by a new one."""
+    """Share of the slots' time in tasks, when each task that ends is followed by a new one, and the driver's CPU time.
+
+    On a shared machine the driver does not get its core; with one to itself, the utilization of slots that it cannot keep busy would be
+    task length / (slots x CPU time a task).
+    """
     for slots, lengths in BUSY.items():
         found = {task_s: occupied(slots, task_s) for task_s in lengths}
-        for task_s, (used, cpu) in found.items():
-            for quantity, value in (("utilization", used), ("driver cpu", cpu)):
+        for task_s, (used, cpu_us, share) in found.items():
+            for quantity, value in (("utilization", used), ("cpu us a task", cpu_us), ("driver's share of a core", share)):
                 yield Row(section="busy", how="one by one", slots=slots, pending=FEW, task_s=task_s, quantity=quantity, value=value)
-        enough_s = shortest({task_s: used for task_s, (used, _) in found.items()})
-        yield Row(section="busy", how="one by one", slots=slots, pending=FEW, quantity="length for 95 %, s", value=enough_s)
+        enough_s = shortest({task_s: used for task_s, (used, _, _) in found.items()})
+        alone_s = ENOUGH * slots * found[lengths[0]][1] / 1e6
+        for quantity, value in (("length for 95 %, s", enough_s), ("with a core to itself, s", alone_s)):
+            yield Row(section="busy", how="one by one", slots=slots, pending=FEW, quantity=quantity, value=value)
 
 
-def occupied(slots: int, task_s: float) -> tuple[float, float]:
+def occupied(slots: int, task_s: float) -> tuple[float, float, float]:
     """Over a while in which the slots have forgotten that they began together."""
     going = True
 
@@ -223,7 +229,8 @@ def occupied(slots: int, task_s: float) -> tuple[float, float]:
             time.sleep(0.01)
         ends = [e for e in read(dispatcher.trace.path) if isinstance(e, Finished)]
     inside_ns = sum(max(0, min(e.ended_ns, end_ns) - max(e.started_ns, begin_ns)) for e in ends)
-    return inside_ns / (slots * (end_ns - begin_ns)), cpu_s / (end_ns - begin_ns) * 1e9
+    wall_s, tasks = (end_ns - begin_ns) / 1e9, sum(begin_ns <= e.t < end_ns for e in ends)
+    return inside_ns / 1e9 / (slots * wall_s), cpu_s / tasks * 1e6, cpu_s / wall_s
 
 
 def shortest(utilization: dict[float, float]) -> float:
@@ -258,18 +265,28 @@ def table(rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", default=list(SECTIONS), choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all, if none is named")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
     a = parser.parse_args()
     rows: list[Row] = []
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-        for section, number in itertools.product(a.sections, range(a.rounds)):
+        for section, number in itertools.product(a.sections or SECTIONS, range(a.rounds)):
             rows += processes.submit(measured, section, number).result()
     table(rows)
-    with a.out.open("w", newline="") as file:
+    write(a.out, rows)
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """Replace the rows of these sections."""
+    kept: list[list[str]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            kept = [line for line in list(csv.reader(file))[1:] if line[0] not in {row.section for row in rows}]
+    with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([field.name for field in fields(Row)])
+        writer.writerows(kept)
         writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in astuple(row)] for row in rows)
 
 

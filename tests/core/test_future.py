@@ -148,8 +148,20 @@ def test_as_completed_yields_each_once_in_the_order_they_end():
     assert found == [futures[7], *order]
 
 
+def test_callbacks_are_called_in_the_order_they_were_added():
+    """Before somebody waits, meanwhile, and after the end."""
+    future, called = LeanFuture(), []
+    future.add_done_callback(lambda f: called.append("a"))
+    future.add_done_callback(lambda f: called.append("b"))
+    assert wait([future], 0).not_done == {future}
+    future.add_done_callback(lambda f: called.append("c"))
+    future.set_result(None)
+    future.add_done_callback(lambda f: called.append("d"))
+    assert called == ["a", "b", "c", "d"]
+
+
 def test_callbacks_are_called_once_each_whichever_thread_comes_first():
-    """Four threads add while a fifth ends the future; one that raises (it is logged) keeps none from being called."""
+    """Four threads add while a fifth ends the future."""
     for _ in range(50):
         future, called, start = LeanFuture(), [], threading.Barrier(5)
 
