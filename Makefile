@@ -26,7 +26,7 @@ test: $(BIN)/pytest check
 # Debian, root: what comes only from the distribution, and the tests that need it; there a skip is a failure.
 test-system: $(BIN)/pytest
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium strace > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium strace munge slurm-client slurmctld slurmd > /dev/null
 	$(BIN)/python -m pytest -m system --no-skips
 
 check: $(BIN)/pytest
