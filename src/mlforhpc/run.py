@@ -96,6 +96,21 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
         return folder, conduct(campaign, benchmark, manifest)
 
 
+def newest(request: Request, root: Path) -> Path | None:
+    """The newest folder below `root` of such a run, finished or not; None if there is none.
+
+    Such a run has the same benchmark, installed version, size, seed and engine: what was begun with another is left alone.
+    """
+    version = load_benchmark(request.benchmark, request.size).VERSION
+    wanted = (request.benchmark, version, request.size, request.seed, request.engine)
+    for folder in sorted(root.glob(f"*-{request.benchmark}-{request.size}-seed{request.seed}*"), reverse=True):
+        with suppress(OSError, ValueError):  # no manifest yet: it was killed before anything was simulated
+            found = document.decode((folder / "manifest.json").read_bytes(), Manifest)
+            if (found.benchmark, found.benchmark_version, found.size, found.seed, found.engine) == wanted:
+                return folder
+    return None
+
+
 class _LogFile(logging.FileHandler):
     """A log that cannot be written must not hide the error that it was to tell of."""
 

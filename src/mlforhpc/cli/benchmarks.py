@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 import click
 
-from mlforhpc.cli.options import ENGINE, INTO, JSON, RESUME, SEED, SLOTS
+from mlforhpc.cli.options import ENGINE, GO_ON, INTO, JSON, RESUME, SEED, SLOTS, WALLTIME
 from mlforhpc.cli.printing import print_json, print_rich, print_table
 from mlforhpc.cli.surrogate import resumed
+from mlforhpc.core.walltime import stopping
 
 
 @click.command("list")
@@ -41,11 +42,18 @@ def list_(as_json: bool) -> None:
     "--device", type=click.Choice(["cpu"]), default="cpu", show_default=True, help="Where learners compute; no learner uses another yet."
 )
 @click.option("--plan", is_flag=True, help="Say what it will cost, and stop.")
+@WALLTIME
 @RESUME
+@GO_ON
 @INTO
 @JSON
-def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None, plan: bool, **options: Any) -> None:
+def run(selection: Sequence[str], walltime: float | None, **options: Any) -> None:
     """Run benchmarks (without a name: the default suite), each in a folder of its own, and write the report."""
+    with stopping(walltime):
+        _run(selection, **options)
+
+
+def _run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None, plan: bool, go_on: bool, **options: Any) -> None:
     from mlforhpc import learn, suite
 
     if resume is not None and learn.made(resume):
@@ -61,7 +69,7 @@ def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None
         else:
             print_table("Plan", ["benchmark", "size", "runs", "core-min", "memory", "disk", "for"], rows)
         return
-    _finish(suite.run_all(requests, into=into, skipped=skipped, show=not as_json), as_json)
+    _finish(suite.run_all(requests, into=into, skipped=skipped, show=not as_json, go_on=go_on), as_json)
 
 
 @click.command()
