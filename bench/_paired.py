@@ -11,6 +11,7 @@ from pathlib import Path
 from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
 from mlforhpc.core.clock import Clock
+from mlforhpc.core.engine import Engine
 from mlforhpc.core.trace import Trace
 from mlforhpc.engines import processes
 
@@ -20,11 +21,11 @@ class NoStore:
 
 
 @contextmanager
-def own_broker(slots: int) -> Iterator[tuple[Broker, Dispatcher]]:
-    """A warm broker with engine `processes`, trace included."""
+def own_broker(slots: int, create: Callable[..., Engine] = processes.create) -> Iterator[tuple[Broker, Dispatcher]]:
+    """A warm broker with engine `processes`, or another, trace included."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        engine = processes.create(slots, clock=clock)
+        engine = create(slots, clock=clock)
         dispatcher = Dispatcher(engine, Trace(Path(folder) / "events.jsonl", clock))
         try:
             engine.warm_up(60)

@@ -26,6 +26,14 @@ def test_a_guide_runs(name, tmp_path, monkeypatch):
     runpy.run_path("guide.py", run_name="__main__")
 
 
+def test_the_page_on_task_graphs_runs(tmp_path):
+    """Its example prints what its comment says."""
+    (code,) = re.findall(r"```python\n(.*?)```", (GUIDES.parent / "data-workflow.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "example.py").write_text(code)
+    done = subprocess.run([sys.executable, "example.py"], capture_output=True, text=True, cwd=tmp_path, timeout=100)
+    assert (done.returncode, done.stdout.strip()) == (0, "-10"), done.stderr
+
+
 def test_the_guide_s_benchmark_runs_from_a_package_of_its_own(tmp_path):
     """Found through its entry point: listed, verified, VALID at small with a gain."""
     (code,) = re.findall(r"```python\n(.*?)```", (GUIDES / "add-a-benchmark.md").read_text(encoding="utf-8"), re.S)

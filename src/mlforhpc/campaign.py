@@ -9,6 +9,7 @@ Opening the same folder again goes on where the last session stopped: finished s
 from __future__ import annotations
 
 import fcntl
+import inspect
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
+from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.engine import Engine
 from mlforhpc.core.errors import StoreFull, StoreLocked, UsageError
@@ -35,29 +37,33 @@ class Campaign:
         trace: the events; subscribe for progress.
     """
 
-    def __init__(self, folder: str | Path, *, engine: str | Engine = "processes", slots: int | None = None) -> None:
+    def __init__(self, folder: str | Path, *, engine: str | EngineChoice | Engine = "processes", slots: int | None = None) -> None:
         """Assemble everything.
 
         Args:
             folder: made if it is not there; one campaign at a time may hold it.
-            engine: a name, or an Engine.
+            engine: "NAME", "NAME:ADDRESS", a table of mlforhpc.toml (`core.choice`), or an Engine.
             slots: how many; None = what the engine finds.
 
         Raises:
-            UsageError: the folder cannot be written, or slots < 1.
+            UsageError: the folder cannot be written, slots < 1, or the engine does not take what it is given.
+            MLforHPCError: the engine cannot be started.
             StoreLocked: another process holds the folder.
         """
         if slots is not None and slots < 1:
             raise UsageError(f"slots must be at least 1, found {slots}.")
         self.folder = Path(folder)
         self._lock = _locked(self.folder)
-        self.engine: Engine = load("engines", engine).create(slots=slots) if isinstance(engine, str) else engine
-        self.trace = Trace(self.folder / "events.jsonl", Clock())
+        clock = Clock()
+        began_ns = clock.now_ns()
+        self.engine: Engine = _made(engine_choice(engine, slots=slots), clock) if isinstance(engine, str | EngineChoice) else engine
+        self.trace = Trace(self.folder / "events.jsonl", clock)
         self._stores = FolderStore.open(self.folder / "store"), FolderStore.open(self.folder / "referee")
         self._dispatcher = Dispatcher(engine=self.engine, trace=self.trace)
         self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned")
         self.referee = Broker(self._dispatcher, store=self._stores[1], charge="measurement")
         self._open = True
+        self._began_ns = began_ns
 
     def __enter__(self) -> Campaign:
         return self
@@ -72,6 +78,15 @@ class Campaign:
                 )
                 raise StoreFull(sentence) from full
 
+    def warm_up(self, timeout_s: float = 60.0) -> None:
+        """Return when every slot answers; the trace then has a mark `engine_start_s`, counted from before the engine was made.
+
+        Raises:
+            MLforHPCError: they do not.
+        """
+        self.engine.warm_up(timeout_s)
+        self.broker.mark("engine_start_s", (self.trace.clock.now_ns() - self._began_ns) / 1e9)
+
     def close(self) -> None:
         """Cancel what is pending, end every child, finish the stores; safe to call twice."""
         if self._open:
@@ -84,6 +99,18 @@ class Campaign:
             for store in self._stores:
                 last_first.callback(store.close)
             last_first.callback(self._dispatcher.close)
+
+
+def _made(choice: EngineChoice, clock: Clock) -> Engine:
+    """The engine of a choice."""
+    create = load("engines", choice.name).create
+    options = {"clock": clock, "slots": choice.slots, **({"address": choice.address} if choice.address else {}), **choice.options}
+    try:
+        inspect.signature(create).bind(**options)
+    except TypeError as error:
+        raise UsageError(f"Engine '{choice.name}' cannot be made with what was said: {error}.") from None
+    engine: Engine = create(**options)
+    return engine
 
 
 def _locked(folder: Path) -> Any:

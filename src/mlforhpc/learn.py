@@ -22,6 +22,7 @@ from mlforhpc.campaign import Campaign
 from mlforhpc.core import document, names, trace
 from mlforhpc.core.benchmark import Benchmark, SizeName
 from mlforhpc.core.broker import Broker
+from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset, Learner, Surrogate
 from mlforhpc.core.manifest import Manifest, Setting
@@ -69,7 +70,7 @@ class Job:
     Attributes:
         subject: a simulation, or the runs of a table.
         options: how.
-        engine, slots: where.
+        engine: where.
         configuration: what the manifest keeps, so that a resumed run is the same run.
         command: as typed.
         notes: sentences about what was done, filled while it is done.
@@ -77,8 +78,7 @@ class Job:
 
     subject: Simulation | Runs
     options: Options
-    engine: str = "processes"
-    slots: int | None = None
+    engine: str | EngineChoice = "processes"
     configuration: Mapping[str, Setting] = field(default_factory=dict)
     command: str = ""
     notes: list[str] = field(default_factory=list)
@@ -116,14 +116,14 @@ def run(job: Job, *, root: Path, watch: Watch = lambda campaign: None) -> tuple[
     Raises:
         UsageError: bad input; if nothing was simulated, no folder stays.
     """
-    names.load("engines", job.engine)
+    names.load("engines", engine_choice(job.engine).name)
     work = cast(Benchmark, _Work(job))
     name = re.sub(r"[^\w.-]+", "-", f"surrogate-{job.simulation.name}")
     size = cast(SizeName, re.sub(r"[^\w.-]+", "-", job.size.strip()))
-    request = runs.Request(benchmark=name, size=size, seed=job.options.seed, engine=job.engine, slots=job.slots, command=job.command)
+    request = runs.Request(benchmark=name, size=size, seed=job.options.seed, engine=job.engine, command=job.command)
     folder = runs.new_folder(root, request)
     try:
-        with Campaign(folder, engine=job.engine, slots=job.slots) as campaign:
+        with Campaign(folder, engine=job.engine) as campaign:
             manifest = replace(runs.new_manifest(request, work, folder, campaign), size=job.size, configuration=job.configuration)
             runs.write_whole(folder / "manifest.json", document.encode(manifest))
             watch(campaign)
@@ -155,7 +155,7 @@ def resume(job: Job, folder: Path, *, watch: Watch = lambda campaign: None) -> t
             raise UsageError(f"The run in '{folder}' was begun with {key} {begun}, found {now}. Say the same, or start anew.")
     if (folder / "result.json").exists():
         return folder, document.decode((folder / "result.json").read_bytes(), document.ResultDocument).result
-    with Campaign(folder, engine=manifest.engine, slots=manifest.slots) as campaign:
+    with Campaign(folder, engine=runs.engine_of(manifest)) as campaign:
         watch(campaign)
         return folder, runs.conduct(campaign, cast(Benchmark, _Work(job)), manifest)
 
@@ -166,7 +166,8 @@ def newest(job: Job, root: Path) -> Path | None:
     for folder in sorted(root.glob("*-surrogate-*"), reverse=True):
         if made(folder):
             manifest = manifest_of(folder)
-            if (manifest.benchmark_version, manifest.seed, dict(manifest.configuration)) == wanted:
+            same = (manifest.benchmark_version, manifest.seed, dict(manifest.configuration)) == wanted
+            if same and runs.begun_on(manifest, job.engine):
                 return folder
     return None
 

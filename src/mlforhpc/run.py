@@ -23,6 +23,7 @@ import psutil
 from mlforhpc.campaign import Campaign
 from mlforhpc.core import document, names, trace
 from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, SizeName
+from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.manifest import Manifest
 from mlforhpc.core.result import Result
@@ -40,7 +41,7 @@ class Request:
     benchmark: str
     size: SizeName = "small"
     seed: int = 0
-    engine: str = "processes"
+    engine: str | EngineChoice = "processes"
     slots: int | None = None
     repeat: int = 0
     command: str = ""
@@ -91,7 +92,7 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
             f"The run in '{folder}' was begun with version {manifest.benchmark_version} of '{manifest.benchmark}', and version "
             f"{benchmark.VERSION} is installed; numbers of two versions never mix: start anew, or install the old version."
         )
-    with Campaign(folder, engine=manifest.engine, slots=manifest.slots) as campaign:
+    with Campaign(folder, engine=engine_of(manifest)) as campaign:
         watch(campaign)
         return folder, conduct(campaign, benchmark, manifest)
 
@@ -102,11 +103,12 @@ def newest(request: Request, root: Path) -> Path | None:
     Such a run has the same benchmark, installed version, size, seed and engine: what was begun with another is left alone.
     """
     version = load_benchmark(request.benchmark, request.size).VERSION
-    wanted = (request.benchmark, version, request.size, request.seed, request.engine)
+    wanted = (request.benchmark, version, request.size, request.seed)
     for folder in sorted(root.glob(f"*-{request.benchmark}-{request.size}-seed{request.seed}*"), reverse=True):
         with suppress(OSError, ValueError):  # no manifest yet: it was killed before anything was simulated
             found = document.decode((folder / "manifest.json").read_bytes(), Manifest)
-            if (found.benchmark, found.benchmark_version, found.size, found.seed, found.engine) == wanted:
+            same = (found.benchmark, found.benchmark_version, found.size, found.seed) == wanted
+            if same and begun_on(found, request.engine):
                 return folder
     return None
 
@@ -126,7 +128,7 @@ def conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Res
     log.addHandler(handler)
     try:
         log.info("%s %s %s seed %s begins", manifest.benchmark, manifest.benchmark_version, manifest.size, manifest.seed)
-        campaign.engine.warm_up(60.0)
+        campaign.warm_up()
         size = cast(SizeName, manifest.size)
         result = benchmark.run(campaign.broker, referee=campaign.referee, folder=campaign.folder, size=size, seed=manifest.seed)
         campaign.close()
@@ -186,9 +188,20 @@ def new_folder(root: Path, request: Request) -> Path:
     raise UsageError(f"'{root}' already holds a thousand runs of this second; choose another folder with --into.")
 
 
+def engine_of(manifest: Manifest) -> EngineChoice:
+    """The engine that a run was begun on."""
+    return EngineChoice(name=manifest.engine, address=manifest.engine_address, slots=manifest.slots, options=manifest.engine_options)
+
+
+def begun_on(manifest: Manifest, engine: str | EngineChoice) -> bool:
+    """Whether a run was begun on this engine, whatever its number of slots."""
+    here, there = engine_choice(engine), engine_of(manifest)
+    return (here.name, here.address, dict(here.options)) == (there.name, there.address, dict(there.options))
+
+
 def new_manifest(request: Request, benchmark: Benchmark, folder: Path, campaign: Campaign) -> Manifest:
     """What runs, on which machine, with which packages."""
-    machine = machine_facts()
+    machine, choice = machine_facts(), engine_choice(request.engine)
     return Manifest(
         run_id=folder.name,
         benchmark=request.benchmark,
@@ -199,6 +212,8 @@ def new_manifest(request: Request, benchmark: Benchmark, folder: Path, campaign:
         repeat=request.repeat,
         engine=campaign.engine.name,
         slots=campaign.engine.slots,
+        engine_address=choice.address,
+        engine_options=choice.options,
         host=machine["host"],
         cpu=machine["cpu"],
         cores=len(os.sched_getaffinity(0)),

@@ -22,6 +22,7 @@ from mlforhpc.campaign import Campaign
 from mlforhpc.core import names, trace
 from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, SizeName
 from mlforhpc.core.check import Check
+from mlforhpc.core.choice import engine_choice
 from mlforhpc.core.errors import Interrupted, MissingExtra, MLforHPCError, UnknownName, UsageError
 from mlforhpc.core.result import Result
 from mlforhpc.core.simulation import Simulation
@@ -122,14 +123,27 @@ def selected(selection: Sequence[str]) -> list[str]:
 
 
 def requests(
-    selection: Sequence[str], *, size: str, seed: int, repeats: int, engine: str, slots: int | None, command: str = ""
+    selection: Sequence[str],
+    *,
+    size: str,
+    seed: int,
+    repeats: int,
+    engine: str,
+    slots: int | None,
+    config: Path | None = None,
+    command: str = "",
 ) -> tuple[list[runs.Request], list[str]]:
     """What to run, the quickest first, and a sentence for each benchmark that is skipped.
+
+    Args:
+        engine: one, or several with commas between: each benchmark then runs on each.
 
     Raises:
         UsageError: a name, size or engine that does not exist; a benchmark asked for by name whose extra is missing.
     """
-    names.load("engines", engine)
+    choices = [engine_choice(said, slots=slots, file=config) for said in engine.split(",")]
+    for choice in choices:
+        names.load("engines", choice.name)
     plans, skipped = {}, []
     for name in selected(selection):
         try:
@@ -142,8 +156,14 @@ def requests(
         for name in [n for n, plan in plans.items() if size == "small" and plan.core_min > SUITE_CORE_MIN]:
             skipped.append(f"{name} needs {plans.pop(name).core_min:g} core-minutes; run it with: mlforhpc run {name}")
     order = sorted(plans, key=lambda n: plans[n].core_min)
-    common = {"size": cast(SizeName, size), "engine": engine, "slots": slots, "command": command}
-    return [runs.Request(benchmark=n, seed=seed + r, repeat=r, **common) for n in order for r in range(repeats)], skipped  # type: ignore[arg-type]
+    common = {"size": cast(SizeName, size), "command": command}
+    wanted = [
+        runs.Request(benchmark=n, seed=seed + r, repeat=r, engine=choice, **common)  # type: ignore[arg-type]
+        for n in order
+        for choice in choices
+        for r in range(repeats)
+    ]
+    return wanted, skipped
 
 
 def costs(wanted: Sequence[runs.Request]) -> list[list[object]]:

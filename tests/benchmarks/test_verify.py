@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mlforhpc.benchmarks.around import surrogate_borehole
+from mlforhpc.benchmarks.data import data_workflow
 from mlforhpc.core import names
 from mlforhpc.metrics import handcase
+from mlforhpc.scenarios import measured_compute
 from mlforhpc.simulations import borehole
 
 
@@ -57,6 +59,16 @@ def test_a_wrong_solver_and_a_wrong_scale_are_found(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(borehole, "FLOW", borehole.Output(name="flow", scale=30.0))
     assert failing(surrogate_borehole.verify()) == {"scale"}
+
+
+def test_a_kernel_that_forgets_a_parent_or_rounds_otherwise_is_found(monkeypatch):
+    """Values that do not depend on the order of the parents, and another rate of the map."""
+    start = measured_compute.start
+    monkeypatch.setattr(measured_compute, "start", lambda task, parents: start(task, sorted(parents)))
+    assert failing(data_workflow.verify()) == {"every dependence shows"}
+    monkeypatch.undo()
+    monkeypatch.setattr(measured_compute, "folded", lambda x: float(x[0]))
+    assert failing(data_workflow.verify()) == {"kernel"}
 
 
 def _wrong(flow):

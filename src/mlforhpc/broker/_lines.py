@@ -7,9 +7,9 @@ import platform
 from pathlib import Path
 
 from mlforhpc.broker.task import Task, last_line
-from mlforhpc.core.engine import Engine
+from mlforhpc.core.engine import Engine, Joined
 from mlforhpc.core.task import TaskResult
-from mlforhpc.core.trace import Finished, Opened, Submitted, Trace
+from mlforhpc.core.trace import Finished, Host, Opened, Submitted, Trace
 
 
 def opened(engine: Engine, trace: Trace, system: str) -> Opened:
@@ -26,6 +26,11 @@ def opened(engine: Engine, trace: Trace, system: str) -> Opened:
         slots=engine.slots,
         resumed=trace.resumed,
     )
+
+
+def host(joined: Joined, now_ns: int) -> Host:
+    """A worker on another clock has joined."""
+    return Host(t=now_ns, host=joined.host, clock=joined.clock, offset_ns=joined.offset_ns, uncertainty_ns=joined.uncertainty_ns)
 
 
 def submitted(task: Task, now_ns: int) -> Submitted:

@@ -21,7 +21,7 @@ from mlforhpc.broker._queue import Placement, Queue
 from mlforhpc.broker.encoding import Encoder
 from mlforhpc.broker.system import describe
 from mlforhpc.broker.task import Task
-from mlforhpc.core.engine import Engine
+from mlforhpc.core.engine import Engine, Joined, News
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.scratch import Scratch
@@ -74,7 +74,7 @@ class Dispatcher:
         self._placing = self._closed = self._about_to_flush = False
         self._scratch = Scratch(scratch, prefix="mlforhpc-work-")
         self.workdirs = self._scratch.path
-        engine.listen(self._on_started, self._on_marked)
+        engine.listen(News(started=self._on_started, marked=self._on_marked, joined=self._on_joined))
         self.trace.write(_lines.opened(engine, trace, self.system))
 
     def check(self, resources: Resources) -> None:
@@ -191,6 +191,10 @@ class Dispatcher:
 
     def _on_marked(self, number: int, name: str, value: float) -> None:
         self.trace.emit(Mark(t=self.clock.now_ns(), task=number, name=name, value=value))
+        self.flush()
+
+    def _on_joined(self, joined: Joined) -> None:
+        self.trace.emit(_lines.host(joined, self.clock.now_ns()))
         self.flush()
 
     # ---- results

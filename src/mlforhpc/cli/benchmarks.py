@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from mlforhpc.cli.options import ENGINE, GO_ON, INTO, JSON, RESUME, SEED, SLOTS, WALLTIME
+from mlforhpc.cli.options import CONFIG, ENGINE, GO_ON, INTO, JSON, RESUME, SEED, SLOTS, WALLTIME
 from mlforhpc.cli.printing import print_json, print_rich, print_table
 from mlforhpc.cli.surrogate import resumed
 from mlforhpc.core.walltime import stopping
@@ -37,6 +37,7 @@ def list_(as_json: bool) -> None:
 @SEED
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs with seeds seed, seed + 1, ...")
 @ENGINE
+@CONFIG
 @SLOTS
 @click.option(
     "--device", type=click.Choice(["cpu"]), default="cpu", show_default=True, help="Where learners compute; no learner uses another yet."

@@ -10,16 +10,24 @@ import click
 
 from mlforhpc.cli.options import JSON, RUN
 from mlforhpc.cli.printing import print_json, print_rich
+from mlforhpc.core.errors import UsageError
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Default: report.html in the (first) run folder.")
+@click.option("--output", type=click.Path(path_type=Path), help="Default: report.html (timeline.perfetto.json) in the (first) run folder.")
+@click.option("--perfetto", is_flag=True, help="Instead, the timeline of each run or campaign for ui.perfetto.dev or chrome://tracing.")
 @JSON
-def report(runs: Sequence[Path], output: Path | None, as_json: bool) -> None:
-    """Write a self-contained HTML report of one or more runs."""
-    from mlforhpc.report import write_report
+def report(runs: Sequence[Path], output: Path | None, perfetto: bool, as_json: bool) -> None:
+    """Write a self-contained HTML report of one or more runs, or their timelines."""
+    from mlforhpc.report import write_perfetto, write_report
 
+    if perfetto:
+        if output is not None and len(runs) > 1:
+            raise UsageError(f"--output names one file, found {len(runs)} runs; without it each timeline goes into its run folder.")
+        files = [write_perfetto(folder, output) for folder in runs]
+        print_json({"perfetto": files}) if as_json else click.echo("\n".join(map(str, files)))
+        return
     page = write_report(list(runs), output or runs[0] / "report.html")
     print_json({"report": page}) if as_json else click.echo(page)
 

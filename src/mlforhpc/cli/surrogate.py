@@ -12,8 +12,9 @@ import click
 from click.core import ParameterSource
 
 from mlforhpc.cli import spelling
-from mlforhpc.cli.options import ENGINE, GO_ON, INTO, JSON, RESUME, SEED, SLOTS, WALLTIME
+from mlforhpc.cli.options import CONFIG, ENGINE, GO_ON, INTO, JSON, RESUME, SEED, SLOTS, WALLTIME
 from mlforhpc.cli.printing import print_json
+from mlforhpc.core.choice import engine_choice
 from mlforhpc.core.errors import Interrupted, MLforHPCError, UsageError
 from mlforhpc.core.walltime import stopping
 
@@ -49,6 +50,7 @@ _HOW = ("tolerance", "learner", "validation_runs")
 @click.option("--limit-s", type=click.FloatRange(0, min_open=True), help="Time limit of one run; one over it is killed and kept as such.")
 @SEED
 @ENGINE
+@CONFIG
 @SLOTS
 @WALLTIME
 @RESUME
@@ -91,12 +93,13 @@ def _surrogate(into: Path, resume: Path | None, go_on: bool, as_json: bool, **op
 def resumed(folder: Path, *, as_json: bool, said: Mapping[str, Any] | None = None) -> int:
     """Go on with a run; what is said again must be what it was begun with. Returns the exit code."""
     from mlforhpc import learn
+    from mlforhpc import run as runs
 
     manifest = learn.manifest_of(folder)
     kept: dict[str, Any] = dict.fromkeys((*_OF_SIMULATIONS, *_OF_TABLES, *_HOW, "simulation", "table", "outputs"))
     kept |= manifest.configuration
     kept["parameter"] = str(kept["parameter"]).split("; ") if "parameter" in kept else []
-    where = {"engine": manifest.engine, "slots": manifest.slots}
+    where = {"engine": runs.engine_of(manifest), "slots": None, "config": None}
     job = _job({**kept, "seed": manifest.seed, **(said or {}), **where}, command=manifest.command)
     return _conduct(job, into=folder.parent, resume=folder, as_json=as_json)
 
@@ -117,8 +120,7 @@ def _job(options: Mapping[str, Any], *, command: str) -> Job:
     return learn.Job(
         subject=_runs(options) if table else _simulation(options),
         options=learn.Options(budget=int(budget) if budget is not None and budget.strip().isdigit() else budget, **how),
-        engine=options["engine"],
-        slots=options["slots"],
+        engine=engine_choice(options["engine"], slots=options["slots"], file=options["config"]),
         configuration=_configuration(options),
         command=command,
     )

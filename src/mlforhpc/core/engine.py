@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -22,13 +22,31 @@ class Capabilities:
         cancel: `kill` ends a running task.
         gangs: takes tasks of several ranks.
         remote: slots may be on other hosts than the driver.
+        lookahead: batches a slot that may wait in the engine's own queue, so that a slot does not wait for the driver.
         in_driver: tasks may run in the driver's own process, whose CPU time is then no overhead.
     """
 
     cancel: bool = True
     gangs: bool = False
     remote: bool = False
+    lookahead: int = 0
     in_driver: bool = False
+
+
+class Joined(NamedTuple):
+    """A worker's clock, as the driver aligned it.
+
+    Attributes:
+        host: its name.
+        clock: names the monotonic clock that it reads.
+        offset_ns: what added to that clock gives the campaign's time.
+        uncertainty_ns: the offset is off by at most this much.
+    """
+
+    host: str
+    clock: str
+    offset_ns: int
+    uncertainty_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,21 @@ class Ref:
     location: Path
     shape: tuple[int, ...]
     dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """Whom an engine tells what, from any of its threads.
+
+    Attributes:
+        started: a task started (task, slot).
+        marked: what a task marked (task, name, value).
+        joined: a worker on another clock has joined.
+    """
+
+    started: Callable[[int, str], None] = lambda task, slot: None
+    marked: Callable[[int, str, float], None] = lambda task, name, value: None
+    joined: Callable[[Joined], None] = lambda joined: None
 
 
 @runtime_checkable
@@ -51,11 +84,8 @@ class Engine(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def listen(self, started: Callable[[int, str], None], marked: Callable[[int, str, float], None]) -> None:
-        """Whom to tell, from any thread, that a task started (task, slot) and what it marked (task, name, value).
-
-        Both are optional services: an engine that cannot know calls neither.
-        """
+    def listen(self, news: News) -> None:
+        """Whom to tell news; an optional service: an engine that cannot know calls nothing."""
         ...
 
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:

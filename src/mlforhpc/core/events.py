@@ -34,6 +34,15 @@ class Opened(_Event, kw_only=True, frozen=True, gc=False, tag="opened"):
     resumed: bool
 
 
+class Host(_Event, kw_only=True, frozen=True, gc=False, tag="host"):
+    """A worker of another host joined: what, added to its monotonic clock (named), gives the time of this trace, and within what."""
+
+    host: str
+    clock: str
+    offset_ns: int
+    uncertainty_ns: int
+
+
 class Submitted(_Event, kw_only=True, frozen=True, gc=False, tag="submitted"):
     """A task was asked for; `key` is the store key of a simulation, else empty."""
 
@@ -91,7 +100,7 @@ class Quality(_Event, kw_only=True, frozen=True, gc=False, tag="quality"):
     keys: list[str]
 
 
-Event: TypeAlias = Opened | Submitted | Started | Finished | Decision | Mark | Quality
+Event: TypeAlias = Opened | Host | Submitted | Started | Finished | Decision | Mark | Quality
 
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 MANIFEST_VERSION = 1
 
 Setting: TypeAlias = str | float | int | bool | None
+EngineOption: TypeAlias = Setting | list[Setting]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Manifest:
         seed: of the run.
         repeat: which of its repeats this is, from 0.
         engine, slots: where its tasks ran.
+        engine_address, engine_options: how that engine was made.
         host, cpu, cores, memory_bytes, accelerators, os: the system; `cores` and `memory_bytes` as this process may use them.
         python, packages: software versions; `packages` is name -> version.
         configuration: name -> value of everything else that could change a number.
@@ -37,6 +39,8 @@ class Manifest:
     seed: int
     engine: str
     slots: int
+    engine_address: str = ""
+    engine_options: Mapping[str, EngineOption] = field(default_factory=dict)
     repeat: int = 0
     host: str = ""
     cpu: str = ""

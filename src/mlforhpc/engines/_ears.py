@@ -31,19 +31,19 @@ class Ears:
 
     def add(self, lane: Lane) -> None:
         """Listen to the lane's child."""
-        self._selector.register(lane.slot.socket, selectors.EVENT_READ, lane)
+        self._selector.register(lane.slot.line.socket, selectors.EVENT_READ, lane)
         if lane.slot.pidfd is not None:  # else its hanging up must do, which a process that it forked may delay
             self._selector.register(lane.slot.pidfd, selectors.EVENT_READ, lane)
 
     def remove(self, lane: Lane) -> None:
         """Before the child is reaped."""
-        self._selector.unregister(lane.slot.socket)
+        self._selector.unregister(lane.slot.line.socket)
         if lane.slot.pidfd is not None:
             self._selector.unregister(lane.slot.pidfd)
 
     def await_room(self, lane: Lane, wanted: bool) -> None:
         """Whether to say when the child can take more."""
-        self._selector.modify(lane.slot.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0), lane)
+        self._selector.modify(lane.slot.line.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0), lane)
 
     def listen(self, timeout_s: float | None) -> Iterator[Sound]:
         """What there is; waits until there is something, or for `timeout_s`."""

@@ -16,21 +16,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 import mlforhpc
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.task import Call
+from mlforhpc.engines._keeper import descendants
+from mlforhpc.engines._line import Line
 from mlforhpc.engines._threads import environment
-from mlforhpc.engines._wire import REPORTS, Frames, Hello, Report, Run, frame
+from mlforhpc.engines._wire import REPORTS, Hello, Report, Run, frame
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from mlforhpc.engines._child import main; main()"
 _ROOT = str(Path(mlforhpc.__file__).parent.parent)
 _TASK = struct.Struct("<Q")
 _MOST_FUNCTIONS = 500
-_RECEIVE_BYTES = 1 << 18
+_RANKS_OWN = ("PMI_", "PMIX_", "OMPI_", "HYDI_", "HYDRA_", "MPI_LOCAL")
 
 _LIFELINES: set[int] = set()
 
@@ -60,16 +61,15 @@ class Slot:
         self._clock = clock
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
-        self._room = memoryview(bytearray(_RECEIVE_BYTES))
 
     def spawn(self) -> None:
         """Start the child; frames may be sent at once."""
-        self.socket, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        self.line: Line[Report] = Line(ours, REPORTS)
         lifeline, self._lifeline = os.pipe()
         _LIFELINES.add(self._lifeline)
         word = _shared_word()
         self._progress = mmap.mmap(word, _TASK.size)
-        self.socket.setblocking(False)
         fds = (theirs.fileno(), lifeline, word)
         with contextlib.ExitStack() as stack:
             stack.callback(theirs.close)
@@ -83,14 +83,12 @@ class Slot:
                 stderr=log,
                 pass_fds=fds,
                 process_group=0,  # no new session: Linux schedules each as one party, and the driver would starve beside ours
-                env={**os.environ, **environment(1)},
+                env=_environment(),
             )
         self.pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
-        self._frames = Frames()
         self._known: set[str] = set()
-        self._out: deque[memoryview] = deque()
         self._sys_path = list(sys.path)
-        self._post(frame(Hello(self._sys_path, self._clock.offset_ns, str(self._folder), self.name)))
+        self.line.post(frame(Hello(self._sys_path, self._clock.offset_ns, str(self._folder), self.name)))
 
     @property
     def alive(self) -> bool:
@@ -98,17 +96,12 @@ class Slot:
         return self._process is not None
 
     @property
-    def sent(self) -> bool:
-        """Whether nothing waits for `flush`."""
-        return not self._out
-
-    @property
     def task(self) -> int:
         """The task that the child is at, or was at last; 0 before the first."""
         return int(_TASK.unpack_from(self._progress)[0])
 
     def send(self, calls: Sequence[Call], *, cores: int, announce: bool) -> bool:
-        """Send calls to run in order; False if some of it must wait for `flush`."""
+        """Send calls to run in order; False if some of it must wait for `line.flush`."""
         forget = len(self._known) > _MOST_FUNCTIONS
         if forget:
             self._known.clear()
@@ -117,43 +110,12 @@ class Slot:
         changed = list(sys.path) if sys.path != self._sys_path else None
         self._sys_path = changed or self._sys_path
         data = [(c.task, c.function.reference, c.arguments) for c in calls]
-        return self._post(frame(Run(data, cores, announce, forget, new, changed)))
-
-    def flush(self) -> bool:
-        """Send what is left; False if there is still some."""
-        try:
-            while self._out:
-                done = self.socket.send(self._out[0])
-                if done == len(self._out[0]):
-                    self._out.popleft()
-                else:
-                    self._out[0] = self._out[0][done:]
-        except BlockingIOError:
-            return False
-        except OSError:
-            self._out.clear()  # the child has died, which its owner hears from the selector
-        return True
-
-    def receive(self) -> tuple[list[Report], bool]:
-        """What has arrived, and whether the child has hung up."""
-        reports: list[Report] = []
-        while True:
-            try:
-                size = self.socket.recv_into(self._room)  # a fresh buffer of this size would cost more than the call
-            except BlockingIOError:
-                return reports, False
-            except OSError:
-                return reports, True
-            reports += [REPORTS.decode(body) for body in self._frames.feed(self._room[:size])]
-            if size == 0:
-                return reports, True
-            if size < _RECEIVE_BYTES:
-                return reports, False
+        return self.line.post(frame(Run(data, cores, announce, forget, new, changed)))
 
     def kill(self) -> None:
         """End the child's whole process group now, and what its task has put into other groups; `reap` follows."""
         if self._process is not None:
-            elsewhere = _descendants(self._process.pid)
+            elsewhere = descendants(self._process.pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             for pid in elsewhere:
@@ -163,7 +125,7 @@ class Slot:
     def hang_up(self) -> None:
         """Ask an idle child to end by itself."""
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
+            self.line.socket.shutdown(socket.SHUT_WR)
 
     def reap(self, grace_s: float = 0.0) -> str:
         """Give the child `grace_s` to end, end what is left of its group, release everything; how it ended."""
@@ -175,7 +137,7 @@ class Slot:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # before wait(): until then nobody else can get this group's number
         code = process.wait()
-        self.socket.close()
+        self.line.close()
         _LIFELINES.discard(self._lifeline)
         os.close(self._lifeline)
         self._progress.close()
@@ -183,9 +145,10 @@ class Slot:
             os.close(self.pidfd)
         return f"was ended by signal {_signal_name(-code)}" if code < 0 else f"ended by itself with exit code {code}"
 
-    def _post(self, data: bytes) -> bool:
-        self._out.append(memoryview(data))
-        return self.flush()
+
+def _environment() -> dict[str, str]:
+    """Ours, with one thread, and without what makes a rank of an MPI job one: a simulation with MPI in it begins a job of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_RANKS_OWN)} | environment(1)
 
 
 def _shared_word() -> int:
@@ -196,16 +159,6 @@ def _shared_word() -> int:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, _TASK.size)
     return fd
-
-
-def _descendants(pid: int) -> list[int]:
-    """Children, their children and so on; none where /proc does not tell."""
-    found: list[int] = []
-    for threads in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, threads.read_text().split()):
-                found += [child, *_descendants(child)]
-    return found
 
 
 def _await_exit(pid: int, grace_s: float) -> None:

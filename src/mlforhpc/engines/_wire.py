@@ -103,27 +103,39 @@ REQUESTS: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 REPORTS: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 
 
-def frame(message: Request | Report) -> bytes:
+def frame(message: msgspec.Struct) -> bytes:
     """The message with its length before it."""
     body = _ENCODER.encode(message)
     return _LENGTH.pack(len(body)) + body
 
 
 class Frames:
-    """Cuts a stream of bytes into frames."""
+    """Cuts a stream of bytes into frames.
+
+    Attributes:
+        most_bytes: refuse a longer one; None = believe any length.
+    """
 
     def __init__(self) -> None:
+        self.most_bytes: int | None = None
         self._bytes = bytearray()
 
     def feed(self, data: memoryview) -> list[bytes | memoryview]:
-        """Add what was received; the frames that are complete now, valid until the next call."""
+        """Add what was received; the frames that are complete now, valid until the next call.
+
+        Raises:
+            msgspec.ValidationError: a frame longer than `most_bytes` is on its way.
+        """
         if not self._bytes and len(data) > _LENGTH.size and len(data) == _LENGTH.size + _LENGTH.unpack_from(data)[0]:
             return [data[_LENGTH.size :]]  # one whole frame, as nearly always
         self._bytes += data
         bodies: list[bytes | memoryview] = []
         begin = 0
         while len(self._bytes) - begin >= _LENGTH.size:
-            end = begin + _LENGTH.size + _LENGTH.unpack_from(self._bytes, begin)[0]
+            length = _LENGTH.unpack_from(self._bytes, begin)[0]
+            if self.most_bytes is not None and length > self.most_bytes:
+                raise msgspec.ValidationError(f"a frame of {length} bytes where at most {self.most_bytes} were expected")
+            end = begin + _LENGTH.size + length
             if len(self._bytes) < end:
                 break
             bodies.append(bytes(self._bytes[begin + _LENGTH.size : end]))

@@ -7,6 +7,7 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from mlforhpc.core.clock import Clock
@@ -29,7 +30,7 @@ class Worker:
     """
 
     def __init__(self, slot: str, clock: Clock, folder: Path, marked: Callable[[int, str, float], None]) -> None:
-        self._name = slot
+        self.name = slot
         self._clock = clock
         self._marked = marked
         self._envelope = Envelope(slot, clock, folder, marked)
@@ -42,13 +43,10 @@ class Worker:
     def run(self, batch: Batch, started: Callable[[int, str], None] = lambda task, slot: None) -> list[TaskResult]:
         """One result a call, in order; `started` hears of each call before it runs."""
         results = []
-        for call in batch.calls:
-            started(call.task, self._name)
-            if batch.isolated:
-                results.append(self._isolated(call, batch))
-            else:
-                with self._threads.limited(batch.cores):
-                    results.append(self._envelope.run(call))
+        with nullcontext() if batch.isolated else self._threads.limited(batch.cores):
+            for call in batch.calls:
+                started(call.task, self.name)
+                results.append(self._isolated(call, batch) if batch.isolated else self._envelope.run(call))
         return results
 
     def kill(self, task: int) -> bool:
@@ -62,7 +60,7 @@ class Worker:
     def cancelled(self, call: Call) -> TaskResult:
         """The result of a call that came after the end."""
         now = self._clock.now_ns()
-        return TaskResult(call.task, "cancelled", "The engine was shut down.", False, now, now, self._name, 0)
+        return TaskResult(call.task, "cancelled", "The engine was shut down.", False, now, now, self.name, 0)
 
     def close(self) -> None:
         """End the slot child; from another thread too: a call that runs in it is then lost, and no other starts."""
@@ -76,7 +74,7 @@ class Worker:
         with self._lock:
             if self._closed:
                 return self.cancelled(call)
-            if self._slot.alive and self._slot.receive()[1]:
+            if self._slot.alive and self._slot.line.receive()[1]:
                 self._slot.reap()  # it ended while idle
             if not self._slot.alive:
                 self._slot.spawn()
@@ -92,8 +90,8 @@ class Worker:
                 how = "" if isinstance(ended, TaskResult) and not self._closed else self._bury()
         if isinstance(ended, TaskResult):
             return ended
-        sentence = f"The process of slot {self._name} {how} while it ran this task."
-        return TaskResult(call.task, ended, sentence, False, began_ns, self._clock.now_ns(), self._name, 0)
+        sentence = f"The process of slot {self.name} {how} while it ran this task."
+        return TaskResult(call.task, ended, sentence, False, began_ns, self._clock.now_ns(), self.name, 0)
 
     def _bury(self) -> str:
         self._slot.kill()
@@ -103,18 +101,18 @@ class Worker:
         """The result, or how it ended without one; and when it began."""
         deadline_s: float | None = None
         with selectors.DefaultSelector() as selector:
-            selector.register(self._slot.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            selector.register(self._slot.line.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
             if self._slot.pidfd is not None:
                 selector.register(self._slot.pidfd, selectors.EVENT_READ)
             while True:
                 ready = selector.select(None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
-                if self._slot.flush() and selector.get_key(self._slot.socket).events != selectors.EVENT_READ:
-                    selector.modify(self._slot.socket, selectors.EVENT_READ)
-                reports, hung_up = self._slot.receive()
+                if self._slot.line.flush() and selector.get_key(self._slot.line.socket).events != selectors.EVENT_READ:
+                    selector.modify(self._slot.line.socket, selectors.EVENT_READ)
+                reports, hung_up = self._slot.line.receive()
                 for report in reports:
                     match report:
                         case Done([answer]) if answer.task == call.task:
-                            return answer.result(self._name), began_ns
+                            return answer.result(self.name), began_ns
                         case Began(task, started_ns) if task == call.task and limit_s is not None:
                             began_ns = started_ns
                             deadline_s = (started_ns - self._clock.offset_ns) / 1e9 + limit_s

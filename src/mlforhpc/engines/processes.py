@@ -11,7 +11,6 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mlforhpc.core.clock import Clock
-from mlforhpc.core.engine import Capabilities, Ref
+from mlforhpc.core.engine import Capabilities, News, Ref
 from mlforhpc.core.errors import MLforHPCError, Unplaceable, UsageError
 from mlforhpc.core.record import Outcome
 from mlforhpc.core.task import Batch, TaskResult
@@ -62,15 +61,14 @@ class Processes:
         self._news = threading.Condition(self._lock)
         self._unsent: set[Lane] = set()
         self._closing = False
-        self._started: Callable[[int, str], None] = lambda task, slot: None
-        self._marked: Callable[[int, str, float], None] = lambda task, name, value: None
+        self._tell = News()
         self._ears = Ears()
         self._thread = threading.Thread(target=self._serve, name="mlforhpc-processes", daemon=True)
         self._thread.start()
         atexit.register(self.shutdown)
 
-    def listen(self, started: Callable[[int, str], None], marked: Callable[[int, str, float], None]) -> None:
-        self._started, self._marked = started, marked
+    def listen(self, news: News) -> None:
+        self._tell = news
 
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
         if batch.cores > self.slots:
@@ -163,9 +161,9 @@ class Processes:
         lane = sound.lane
         if sound.writable:
             with self._lock:
-                lane.slot.flush()
+                lane.slot.line.flush()
         if sound.readable:
-            reports, hung_up = lane.slot.receive()
+            reports, hung_up = lane.slot.line.receive()
             self._hear(lane, reports)
             if hung_up or sound.died:
                 self._bury(lane)
@@ -194,7 +192,7 @@ class Processes:
                 begun = [(next(iter(job.open)), lane.slot.name) for job in lane.jobs]
                 begun += self._place()
         for mark in marks:
-            self._marked(mark.task, mark.name, mark.value)
+            self._tell.marked(mark.task, mark.name, mark.value)
         self._tell_started(begun)
         for job in completed:
             job.resolve()
@@ -222,7 +220,7 @@ class Processes:
 
     def _bury(self, lane: Lane) -> None:
         """Clear up after a dead child, blame the call that it was at, and start its successor with the rest."""
-        self._hear(lane, lane.slot.receive()[0])
+        self._hear(lane, lane.slot.line.receive()[0])
         with self._lock:
             lane.up = lane.ready = False
             task, outcome = lane.verdict or (lane.begun(), "lost")
@@ -283,14 +281,14 @@ class Processes:
 
     def _tell_started(self, begun: list[tuple[int, str]]) -> None:
         for task, slot in begun:
-            self._started(task, slot)
+            self._tell.started(task, slot)
 
     def _watch_unsent(self) -> None:
         """Have the selector say when a child whose socket was full can take more."""
         with self._lock:
             for lane in [lane for lane in self._unsent if lane.up]:
-                self._ears.await_room(lane, not lane.slot.sent)
-                if lane.slot.sent:
+                self._ears.await_room(lane, not lane.slot.line.sent)
+                if lane.slot.line.sent:
                     self._unsent.discard(lane)
 
     def _close(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mlforhpc.core.clock import Clock
-from mlforhpc.core.engine import Capabilities, Ref
+from mlforhpc.core.engine import Capabilities, News, Ref
 from mlforhpc.core.errors import Unplaceable, UsageError
 from mlforhpc.core.task import Batch, TaskResult
 from mlforhpc.engines._sharing import SharedFiles
@@ -45,15 +44,14 @@ class Serial:
 
     def __init__(self, folder: Path | None, clock: Clock) -> None:
         self._files = SharedFiles(folder)
-        self._started: Callable[[int, str], None] = lambda task, slot: None
-        self._marked: Callable[[int, str, float], None] = lambda task, name, value: None
-        self._worker = Worker("0", clock, self._files.path, lambda task, name, value: self._marked(task, name, value))
+        self._news = News()
+        self._worker = Worker("0", clock, self._files.path, lambda task, name, value: self._news.marked(task, name, value))
         self._lock = threading.RLock()  # a task may submit another one
         self._closed = False
         atexit.register(self.shutdown)
 
-    def listen(self, started: Callable[[int, str], None], marked: Callable[[int, str, float], None]) -> None:
-        self._started, self._marked = started, marked
+    def listen(self, news: News) -> None:
+        self._news = news
 
     def submit(self, batch: Batch) -> Future[list[TaskResult]]:
         if batch.cores > 1:
@@ -63,7 +61,7 @@ class Serial:
             if self._closed:
                 future.set_result([self._worker.cancelled(call) for call in batch.calls])
             else:
-                future.set_result(self._worker.run(batch, self._started))
+                future.set_result(self._worker.run(batch, self._news.started))
         return future
 
     def share(self, array: NDArray[Any]) -> Ref:

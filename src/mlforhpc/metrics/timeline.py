@@ -7,7 +7,7 @@ A campaign that was killed and resumed has one session per `opened`; the gap bet
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from mlforhpc.core.events import Event, Finished, Opened, Started, Submitted
 
@@ -81,20 +81,68 @@ class Timeline:
 
 
 @dataclass(slots=True)
-class _Open:
-    """What was seen so far."""
+class Attempts:
+    """Rows as attempts end, event by event; it holds what is not over, so that a trace of any length can be read.
 
-    origin_ns: int
-    submitted: dict[int, Submitted]
-    running: dict[int, Started]
-    rows: list[Row]
+    Attributes:
+        origin_ns: unix time of the first event; None before it.
+        sessions: (first, last event, slots) of each, in ns.
+        submitted: tasks so far.
+    """
+
+    origin_ns: int | None = None
+    sessions: list[tuple[int, int, int]] = field(default_factory=list)
+    submitted: int = 0
+    _asked: dict[int, Submitted] = field(default_factory=dict)
+    _running: dict[int, Started] = field(default_factory=dict)
+
+    def take(self, event: Event) -> list[Row]:
+        """The attempts that end with this event, `last` not yet set; those that nobody heard of again end with their session."""
+        if self.origin_ns is None:
+            self.origin_ns = event.t
+        ended: list[Row] = []
+        if isinstance(event, Opened):
+            ended = self.end()
+            self.sessions.append((event.t, event.t, event.slots))
+        elif not self.sessions:
+            return []  # a torn head: nothing says how many slots there were
+        start, end, slots = self.sessions[-1]
+        self.sessions[-1] = (start, max(end, event.t), slots)
+        if isinstance(event, Submitted):
+            self.submitted += 1
+            self._asked[event.task] = event
+        elif isinstance(event, Started):
+            self._running[event.task] = event
+        elif isinstance(event, Finished):
+            ended += self._finished(event)
+        return ended
+
+    def end(self) -> list[Row]:
+        """The attempts that were running when the trace, or a session, ended."""
+        if not self.sessions:
+            return []
+        end_ns = self.sessions[-1][1]
+        rows = [self._row(one, start_ns=one.t, end_ns=max(end_ns, one.t), outcome=INTERRUPTED) for one in self._running.values()]
+        self._running.clear()
+        self._asked.clear()
+        return [row for row in rows if row is not None]
 
     def seconds(self, ns: int) -> float:
-        return (ns - self.origin_ns) * NS
+        """Since the first event."""
+        return (ns - (self.origin_ns or 0)) * NS
 
-    def row(self, started_or_finished: Started | Finished, *, start_ns: int, end_ns: int, outcome: str) -> Row | None:
-        event = started_or_finished
-        asked = self.submitted.get(event.task)
+    def _finished(self, event: Finished) -> list[Row]:
+        started = self._running.pop(event.task, None)
+        start_ns, end_ns = event.started_ns, max(event.ended_ns, event.started_ns)
+        if start_ns <= 0:  # no worker-side times: its worker died, or it never ran (cancelled while it waited)
+            start_ns, end_ns = (event.t if started is None else started.t), event.t
+        row = self._row(event, start_ns=start_ns, end_ns=end_ns, outcome=event.outcome)
+        if event.outcome != "lost":  # one that is lost may come again
+            self._asked.pop(event.task, None)
+        return [] if row is None else [row]
+
+    def _row(self, event: Started | Finished, *, start_ns: int, end_ns: int, outcome: str) -> Row | None:
+        asked = self._asked.get(event.task)
         if asked is None:
             return None
         measured = event if isinstance(event, Finished) else None
@@ -120,57 +168,16 @@ class _Open:
 
 def timeline(events: Iterable[Event]) -> Timeline:
     """Rows and sessions of a trace, as `mlforhpc.core.trace.read` yields it."""
-    sessions: list[tuple[int, int, int]] = []  # start, end, slots
-    seen: _Open | None = None
-    for event in events:
-        if seen is None:
-            seen = _Open(origin_ns=event.t, submitted={}, running={}, rows=[])
-        if isinstance(event, Opened):
-            if sessions:
-                _interrupt(seen, sessions[-1][1])
-            sessions.append((event.t, event.t, event.slots))
-        elif not sessions:
-            continue  # a torn head: nothing says how many slots there were
-        start, end, slots = sessions[-1]
-        sessions[-1] = (start, max(end, event.t), slots)
-        _take(seen, event)
-    if seen is None:
-        return Timeline(rows=(), sessions=(), submitted=0)
-    if sessions:
-        _interrupt(seen, sessions[-1][1])
+    attempts = Attempts()
+    rows = [row for event in events for row in attempts.take(event)] + attempts.end()
     return Timeline(
-        rows=tuple(_marked(seen.rows)),
-        sessions=tuple(Session(start_s=seen.seconds(a), end_s=seen.seconds(b), slots=k) for a, b, k in sessions),
-        submitted=len(seen.submitted),
+        rows=tuple(_marked(rows)),
+        sessions=tuple(Session(start_s=attempts.seconds(a), end_s=attempts.seconds(b), slots=k) for a, b, k in attempts.sessions),
+        submitted=attempts.submitted,
     )
-
-
-def _take(seen: _Open, event: Event) -> None:
-    if isinstance(event, Submitted):
-        seen.submitted[event.task] = event
-    elif isinstance(event, Started):
-        seen.running[event.task] = event
-    elif isinstance(event, Finished):
-        started = seen.running.pop(event.task, None)
-        start_ns, end_ns = event.started_ns, max(event.ended_ns, event.started_ns)
-        if start_ns <= 0:  # no worker-side times: its worker died, or it never ran (cancelled while it waited)
-            start_ns, end_ns = (event.t if started is None else started.t), event.t
-        row = seen.row(event, start_ns=start_ns, end_ns=end_ns, outcome=event.outcome)
-        if row is not None:
-            seen.rows.append(row)
-
-
-def _interrupt(seen: _Open, end_ns: int) -> None:
-    for started in seen.running.values():
-        row = seen.row(started, start_ns=started.t, end_ns=max(end_ns, started.t), outcome=INTERRUPTED)
-        if row is not None:
-            seen.rows.append(row)
-    seen.running.clear()
 
 
 def _marked(rows: list[Row]) -> list[Row]:
     """The rows with `last` set on each task's final attempt."""
-    from dataclasses import replace
-
     final = {row.task: i for i, row in enumerate(rows)}
     return [replace(row, last=True) if final[row.task] == i and row.outcome != INTERRUPTED else row for i, row in enumerate(rows)]

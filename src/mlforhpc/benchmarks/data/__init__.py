@@ -1,0 +1,1 @@
+"""Data for deep learning: moving, feeding and scheduling it."""

@@ -1,0 +1,79 @@
+"""Engine `mpi`: the ranks of one MPI job, through mpi4py.futures (L. Dalcin, Y.-L. L. Fang, "mpi4py: status update after
+12 years of development", 2021, doi:10.1109/MCSE.2021.3083216).
+
+    mpiexec -n <slots + 1> python -m mpi4py.futures      rank 0 hands out, each other rank is a slot
+
+A rank that dies takes the job along, as MPI has it: what ran is lost, and the job is started again. What may crash
+runs in a child of its rank.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from mlforhpc.core.clock import Clock
+from mlforhpc.core.errors import UsageError
+from mlforhpc.engines import _post
+from mlforhpc.engines._gateway import Promise
+from mlforhpc.engines._remote import Recipe, Remote
+
+_BACKOFF_S = 0.0001  # a rank that has nothing to do looks again after this long
+
+
+def create(
+    slots: int | None = None,
+    *,
+    address: str = "",
+    launcher: str = "mpiexec -n {ranks}",
+    host: str = "",
+    folder: Path | None = None,
+    clock: Clock | None = None,
+) -> Remote:
+    """The ranks of a job that is started here.
+
+    Args:
+        slots: how many ranks work; one more hands out. None = the cores that this process may use.
+        address: there is none.
+        launcher: what starts the ranks; {ranks} is their number ("srun --mpi=pmi2 -n {ranks}", say).
+        host: under which the ranks find this process.
+        folder: where shared arrays and large results go; None = memory or the temporary folder.
+        clock: of the trace.
+    """
+    if address:
+        raise UsageError(f"Engine 'mpi' starts its own ranks and takes no address, found '{address}'; set its option 'launcher'.")
+    count = len(os.sched_getaffinity(0)) if slots is None else slots
+    words = shlex.split(launcher.format(ranks=count + 1))
+    recipe = Recipe(
+        name="mpi",
+        module=__name__,
+        slots=count,
+        launcher=(*words, sys.executable, "-m", "mpi4py.futures"),
+        host=host,
+        elsewhere="srun" in words,
+    )
+    return Remote(recipe, clock or Clock(), folder)
+
+
+class _Pool:
+    """In rank 0."""
+
+    def __init__(self, slots: int) -> None:
+        from mpi4py.futures import MPIPoolExecutor  # initializes MPI, which the driver must not
+
+        self.slots = slots
+        self._executor = MPIPoolExecutor(main=False, use_pkl5=True, backoff=_BACKOFF_S)
+
+    def submit(self, parcel: bytes, cores: int) -> Promise:
+        future: Promise = self._executor.submit(_post.run, parcel)
+        return future
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def connect(slots: int, address: str, folder: Path) -> _Pool:
+    """The client, in the gateway."""
+    return _Pool(slots)
