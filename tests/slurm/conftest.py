@@ -31,7 +31,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 StateSaveLocation={folder}/state
@@ -55,7 +55,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=30
 SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory_mb} State=UNKNOWN
-PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=compute Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -74,8 +74,8 @@ class Slurm:
 
     def submit(self, *words: object, script: str | None = None) -> int:
         """sbatch with these words; the script is a text. The job's number."""
-        path = self.scripts / f"script-{time.monotonic_ns()}.sh"
         if script is not None:
+            path = self.scripts / f"script-{time.monotonic_ns()}.sh"
             path.write_text(script)
             words = (*words, path)
         said = run("sbatch", "--parsable", "--output=%j.out", "--error=%j.err", *words, cwd=self.scripts)
@@ -102,6 +102,10 @@ class Slurm:
 
     def cancel(self, job: int) -> None:
         run("scancel", job)
+
+    def until(self, true: Callable[[], object], timeout_s: float, what: str) -> None:
+        """Wait for something that this process is not told of."""
+        until(true, timeout_s, what)
 
     def jobs(self) -> list[int]:
         """Numbers of the jobs that wait or run."""

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, exit: Callable[[int], NoReturn]
         exit(error.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         stopped = next((e for e in (error, error.__cause__) if isinstance(e, Stopped)), None)  # click wraps it
-        click.echo(f"{stopped or 'Interrupted'}.", err=True)
+        click.echo(f"{stopped}. The same command with --go-on goes on." if stopped else "Interrupted.", err=True)
         exit(stopped.exit_code if stopped else 130)
     except MLforHPCError as error:
         click.echo(f"Error: {error}", err=True)
