@@ -1,6 +1,6 @@
 """Slurm for real, on one node: munged, slurmctld and slurmd as children of the test session, with keys, ports and state of their own.
 
-They end with the session (also after `kill -9` of it), need root, and touch no other Slurm of this machine.
+They end with the session (the daemons also after `kill -9` of it), need root, and touch no other Slurm of this machine.
 """
 
 from __future__ import annotations
