@@ -23,10 +23,12 @@ run: $(BIN)/mlforhpc
 test: $(BIN)/pytest check
 	$(BIN)/python -m pytest -m "not system"
 
+FROM_DEBIAN := chromium strace r-base-core r-cran-randomforest munge slurm-client slurmctld slurmd
+
 # Debian, root: what comes only from the distribution, and the tests that need it; there a skip is a failure.
 test-system: $(BIN)/pytest
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium strace r-base-core r-cran-randomforest > /dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(FROM_DEBIAN) > /dev/null
 	$(BIN)/python -m pytest -m system --no-skips
 
 check: $(BIN)/pytest

@@ -160,6 +160,18 @@ def resume(job: Job, folder: Path, *, watch: Watch = lambda campaign: None) -> t
         return folder, runs.conduct(campaign, cast(Benchmark, _Work(job)), manifest)
 
 
+def newest(job: Job, root: Path) -> Path | None:
+    """The newest folder below `root` that was begun with this job, finished or not; None if there is none."""
+    wanted = (job.simulation.version, job.options.seed, dict(job.configuration))
+    for folder in sorted(root.glob("*-surrogate-*"), reverse=True):
+        if made(folder):
+            manifest = manifest_of(folder)
+            same = (manifest.benchmark_version, manifest.seed, dict(manifest.configuration)) == wanted
+            if same and runs.begun_on(manifest, job.engine):
+                return folder
+    return None
+
+
 def manifest_of(folder: Path) -> Manifest:
     """The manifest of a run of this kind."""
     if not made(folder):

@@ -114,6 +114,22 @@ def resume(folder: Path, *, watch: Callable[[Campaign], None] = lambda campaign:
         return folder, conduct(campaign, benchmark, manifest)
 
 
+def newest(request: Request, root: Path) -> Path | None:
+    """The newest folder below `root` of such a run, finished or not; None if there is none.
+
+    Such a run has the same benchmark, installed version, size, seed and engine: what was begun with another is left alone.
+    """
+    version = load_benchmark(request.benchmark, request.size).VERSION
+    wanted = (request.benchmark, version, request.size, request.seed)
+    for folder in sorted(root.glob(f"*-{request.benchmark}-{request.size}-seed{request.seed}*"), reverse=True):
+        with suppress(OSError, ValueError):  # no manifest yet: it was killed before anything was simulated
+            found = document.decode((folder / "manifest.json").read_bytes(), Manifest)
+            same = (found.benchmark, found.benchmark_version, found.size, found.seed) == wanted
+            if same and begun_on(found, request.engine):
+                return folder
+    return None
+
+
 class _LogFile(logging.FileHandler):
     """A log that cannot be written must not hide the error that it was to tell of."""
 
@@ -192,6 +208,12 @@ def new_folder(root: Path, request: Request) -> Path:
 def engine_of(manifest: Manifest) -> EngineChoice:
     """The engine that a run was begun on."""
     return EngineChoice(name=manifest.engine, address=manifest.engine_address, slots=manifest.slots, options=manifest.engine_options)
+
+
+def begun_on(manifest: Manifest, engine: str | EngineChoice) -> bool:
+    """Whether a run was begun on this engine, whatever its number of slots."""
+    here, there = engine_choice(engine), engine_of(manifest)
+    return (here.name, here.address, dict(here.options)) == (there.name, there.address, dict(there.options))
 
 
 def new_manifest(request: Request, benchmark: Benchmark, folder: Path, campaign: Campaign) -> Manifest:

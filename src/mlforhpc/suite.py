@@ -11,6 +11,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -176,29 +177,31 @@ def costs(wanted: Sequence[runs.Request]) -> list[list[object]]:
     return rows
 
 
-def run_all(wanted: Sequence[runs.Request], *, into: Path, skipped: Sequence[str] = (), show: bool = True) -> SuiteRun:
-    """Run them one after another; a failed one does not stop the others."""
-    return _together([_job(r, lambda watch, r=r: runs.run(r, root=into, watch=watch)) for r in wanted], skipped, show)  # type: ignore[misc]
+def run_all(wanted: Sequence[runs.Request], *, into: Path, skipped: Sequence[str] = (), show: bool = True, go_on: bool = False) -> SuiteRun:
+    """Run them one after another; a failed one does not stop the others. With `go_on`, what was begun in `into` is finished."""
+
+    def conduct(request: runs.Request, watch: Callable[[Campaign], None]) -> tuple[Path, Result]:
+        begun = runs.newest(request, into) if go_on else None
+        return runs.resume(begun, watch=watch) if begun else runs.run(request, root=into, watch=watch)
+
+    return _together([(request, partial(conduct, request)) for request in wanted], skipped, show)
 
 
 def resume(folder: Path, *, show: bool = True) -> SuiteRun:
     """Go on with a run that was killed."""
     request = runs.Request(benchmark=folder.name)
-    return _together([_job(request, lambda watch: runs.resume(folder, watch=watch))], [], show)
+    return _together([(request, lambda watch: runs.resume(folder, watch=watch))], [], show)
 
 
 _Conduct = Callable[[Callable[[Campaign], None]], tuple[Path, Result]]
 
 
-def _job(request: runs.Request, conduct: _Conduct) -> tuple[runs.Request, _Conduct]:
-    return request, conduct
-
-
 def _together(jobs: Sequence[tuple[runs.Request, _Conduct]], skipped: Sequence[str], show: bool) -> SuiteRun:
     ended: list[Ended] = []
-    for request, conduct in jobs:
+    titles = [f"{request.benchmark} {request.size} seed {request.seed}" for request, _conduct in jobs]
+    for number, (request, conduct) in enumerate(jobs):
         begun: list[Path] = []
-        with progress.Progress(f"{request.benchmark} {request.size} seed {request.seed}", show=show) as bar:
+        with progress.Progress(titles[number], show=show) as bar:
 
             def watch(campaign: Campaign, begun: list[Path] = begun, bar: progress.Progress = bar) -> None:
                 begun.append(campaign.folder)
@@ -206,9 +209,9 @@ def _together(jobs: Sequence[tuple[runs.Request, _Conduct]], skipped: Sequence[s
 
             try:
                 folder, result = conduct(watch)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as because:
                 if begun:
-                    raise Interrupted(begun[0]) from None
+                    raise Interrupted(begun[0], because, left=titles[number + 1 :]) from None
                 raise
             except UsageError:
                 raise

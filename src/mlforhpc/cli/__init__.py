@@ -1,7 +1,7 @@
 """The command line: parse, call, print; a file here holds the commands about one thing.
 
 Exit codes: 0 valid (skipped ones have a line), 1 a run INVALID or `verify` failed, 2 bad usage, 3 a run failed or a
-store is damaged, 130 interrupted.
+store is damaged, 75 stopped at the walltime's end or by a signal (the same command with --go-on goes on), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mlforhpc.cli import benchmarks, runs
 from mlforhpc.cli.predict import predict
 from mlforhpc.cli.store import store
 from mlforhpc.cli.surrogate import surrogate
-from mlforhpc.core.errors import Interrupted, MLforHPCError
+from mlforhpc.core.errors import Interrupted, MLforHPCError, Stopped
 
 __all__ = ["main"]
 
@@ -45,11 +45,14 @@ def main(arguments: Sequence[str] | None = None, exit: Callable[[int], NoReturn]
         from mlforhpc import learn
 
         command = "surrogate" if learn.made(error.folder) else "run"
-        click.echo(f"Interrupted; every finished simulation is kept. Go on with: mlforhpc {command} --resume {error.folder}", err=True)
-        exit(130)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        exit(130)
+        click.echo(f"{error}; every finished simulation is kept. Go on with: mlforhpc {command} --resume {error.folder}", err=True)
+        if error.left:
+            click.echo(f"Not begun: {', '.join(error.left)}. The same command with --go-on goes on with all of it.", err=True)
+        exit(error.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        stopped = next((e for e in (error, error.__cause__) if isinstance(e, Stopped)), None)  # click wraps it
+        click.echo(f"{stopped}. The same command with --go-on goes on." if stopped else "Interrupted.", err=True)
+        exit(stopped.exit_code if stopped else 130)
     except MLforHPCError as error:
         click.echo(f"Error: {error}", err=True)
         exit(error.exit_code)

@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 import click
 
-from mlforhpc.cli.options import CONFIG, ENGINE, INTO, JSON, RESUME, SEED, SLOTS
+from mlforhpc.cli.options import CONFIG, ENGINE, GO_ON, INTO, JSON, RESUME, SEED, SLOTS, WALLTIME
 from mlforhpc.cli.printing import print_json, print_rich, print_table
 from mlforhpc.cli.surrogate import resumed
+from mlforhpc.core.walltime import stopping
 
 
 @click.command("list")
@@ -43,11 +44,20 @@ def list_(as_json: bool) -> None:
 )
 @click.option("--scale", metavar="slots=1,2,...", help="Measure strong and weak efficiency of one benchmark on these numbers of slots.")
 @click.option("--plan", is_flag=True, help="Say what it will cost, and stop.")
+@WALLTIME
 @RESUME
+@GO_ON
 @INTO
 @JSON
-def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None, plan: bool, scale: str | None, **options: Any) -> None:
+def run(selection: Sequence[str], walltime: float | None, **options: Any) -> None:
     """Run benchmarks (without a name: the default suite), each in a folder of its own, and write the report."""
+    with stopping(walltime):
+        _run(selection, **options)
+
+
+def _run(
+    selection: Sequence[str], into: Path, as_json: bool, resume: Path | None, plan: bool, go_on: bool, scale: str | None, **options: Any
+) -> None:
     from mlforhpc import learn, scaling, suite
 
     if resume is not None and learn.made(resume):
@@ -68,7 +78,7 @@ def run(selection: Sequence[str], into: Path, as_json: bool, resume: Path | None
         return
     if study:
         _finish(scaling.measure(study, into=into, show=not as_json), as_json)
-    _finish(suite.run_all(requests, into=into, skipped=skipped, show=not as_json), as_json)
+    _finish(suite.run_all(requests, into=into, skipped=skipped, show=not as_json, go_on=go_on), as_json)
 
 
 @click.command()

@@ -12,10 +12,11 @@ import click
 from click.core import ParameterSource
 
 from mlforhpc.cli import spelling
-from mlforhpc.cli.options import CONFIG, ENGINE, INTO, JSON, RESUME, SEED, SLOTS
+from mlforhpc.cli.options import CONFIG, ENGINE, GO_ON, INTO, JSON, RESUME, SEED, SLOTS, WALLTIME
 from mlforhpc.cli.printing import print_json
 from mlforhpc.core.choice import engine_choice
 from mlforhpc.core.errors import Interrupted, MLforHPCError, UsageError
+from mlforhpc.core.walltime import stopping
 
 if TYPE_CHECKING:
     from mlforhpc.campaign import Campaign
@@ -51,10 +52,12 @@ _HOW = ("tolerance", "learner", "validation_runs")
 @ENGINE
 @CONFIG
 @SLOTS
+@WALLTIME
 @RESUME
+@GO_ON
 @INTO
 @JSON
-def surrogate(into: Path, resume: Path | None, as_json: bool, **options: Any) -> None:
+def surrogate(walltime: float | None, **options: Any) -> None:
     """Learn a surrogate of SIMULATION (or of the runs in --table): simulate, fit, calibrate, check, report.
 
     \b
@@ -72,12 +75,19 @@ def surrogate(into: Path, resume: Path | None, as_json: bool, **options: Any) ->
     mlforhpc surrogate solver.toml --budget '10 core-min' --tolerance 0.03
     mlforhpc surrogate --table runs.csv --outputs drag,lift
     """
+    with stopping(walltime):
+        _surrogate(**options)
+
+
+def _surrogate(into: Path, resume: Path | None, go_on: bool, as_json: bool, **options: Any) -> None:
     if resume is not None:
         source = click.get_current_context().get_parameter_source
         said = {name: value for name, value in options.items() if source(name) is ParameterSource.COMMANDLINE}
         sys.exit(resumed(resume, as_json=as_json, said=said))
+    from mlforhpc import learn
+
     job = _job(options, command=" ".join(["mlforhpc", *sys.argv[1:]]))
-    sys.exit(_conduct(job, into=into, resume=None, as_json=as_json))
+    sys.exit(_conduct(job, into=into, resume=learn.newest(job, into) if go_on else None, as_json=as_json))
 
 
 def resumed(folder: Path, *, as_json: bool, said: Mapping[str, Any] | None = None) -> int:
@@ -168,9 +178,9 @@ def _conduct(job: Job, *, into: Path, resume: Path | None, as_json: bool) -> int
 
         try:
             ran = learn.run(job, root=into, watch=watch) if resume is None else learn.resume(job, resume, watch=watch)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as because:
             if begun:
-                raise Interrupted(begun[0]) from None
+                raise Interrupted(begun[0], because) from None
             raise
         except MLforHPCError:
             if begun and begun[0].exists():

@@ -8,15 +8,19 @@ MLforHPCError
 |   +-- Unplaceable       a task asks for more than the engine has
 +-- InvalidOutput         a simulation returned what it did not declare (its record says `failed`)
 +-- TaskError             a task did not end with `ok`; carries outcome and remote traceback (exit code 3)
-+-- Interrupted           Ctrl-C in a run; carries the folder to resume (exit code 130)
++-- Interrupted           Ctrl-C, or a `Stopped`, in a run; carries the folder to resume (exit code 130, or 75)
 +-- StoreError            (exit code 3)
     +-- StoreDamaged      a record's hash does not match; names the record
     +-- StoreFull         the disk is full; what was acknowledged is kept
     +-- StoreLocked       another process holds a single-writer store
+
+KeyboardInterrupt
++-- Stopped               the walltime's end or a signal: a Ctrl-C that nobody typed (exit code 75)
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -52,14 +56,25 @@ class InvalidOutput(MLforHPCError):
     """A simulation returned something other than what it declares."""
 
 
+class Stopped(KeyboardInterrupt):
+    """The walltime's end, SIGTERM or SIGUSR1; the text says which. What ends cleanly on Ctrl-C ends so on this."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: come again
+
+
 class Interrupted(MLforHPCError):
-    """Ctrl-C in the middle of a run; `folder` is where it can be resumed."""
+    """A run ended before its time, and can be resumed.
 
-    exit_code = 130
+    Attributes:
+        folder: where.
+        left: what was to follow and was not begun.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder))
+    def __init__(self, folder: Path, because: KeyboardInterrupt, *, left: Sequence[str] = ()) -> None:
+        super().__init__(str(because) or "Interrupted")
+        self.exit_code = because.exit_code if isinstance(because, Stopped) else 130
         self.folder = folder
+        self.left = tuple(left)
 
 
 class TaskError(MLforHPCError):
