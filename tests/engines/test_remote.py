@@ -136,6 +136,8 @@ def test_a_system_that_does_not_start_says_why():
     """The launcher is not there: one error with what it printed, and no process."""
     with pytest.raises(MLforHPCError, match=r"Engine 'mpi' cannot be started.*"):
         mpi.create(1, launcher="false")
+    with pytest.raises(MLforHPCError, match="made 1 ranks of one job where 2 were wanted"):
+        mpi.create(1, launcher="mpiexec -n 1")  # as where srun and MPI do not understand each other
     with pytest.raises(UsageError, match="takes no address"):
         mpi.create(1, address="somewhere:1")
 

@@ -69,6 +69,8 @@ def _run(
     del options["device"]
     requests, skipped = suite.requests(selection, command=" ".join(["mlforhpc", *sys.argv[1:]]), **options)
     study = scaling.plan(requests, scale, slots=options["slots"]) if scale is not None else None
+    if study and go_on:
+        raise click.UsageError("--go-on finds runs, not studies of scaling: go on with --resume FOLDER.")
     if plan:
         rows = scaling.costs(study) if study else suite.costs(requests)
         if as_json:

@@ -64,8 +64,13 @@ class _Pool:
     """In rank 0."""
 
     def __init__(self, slots: int) -> None:
-        from mpi4py.futures import MPIPoolExecutor  # initializes MPI, which the driver must not
+        from mpi4py import MPI  # initializes MPI, which the driver must not
+        from mpi4py.futures import MPIPoolExecutor
 
+        ranks = MPI.COMM_WORLD.Get_size()
+        if ranks != slots + 1:
+            sentence = f"the launcher made {ranks} ranks of one job where {slots + 1} were wanted"
+            raise RuntimeError(f"{sentence}; with srun, its --mpi may not fit this MPI")
         self.slots = slots
         self._executor = MPIPoolExecutor(main=False, use_pkl5=True, backoff=_BACKOFF_S)
 

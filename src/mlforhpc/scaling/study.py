@@ -142,8 +142,8 @@ def resume(folder: Path, *, show: bool = True) -> Study:
 def _conduct(folder: Path, wanted: Plan, show: bool) -> Study:
     try:
         strong, weak = _measured(folder, wanted, show)
-    except KeyboardInterrupt:
-        raise Interrupted(folder) from None
+    except KeyboardInterrupt as because:
+        raise Interrupted(folder, because) from None
     result = shown.result(
         metrics.strong(_by_slots(strong)),
         metrics.weak(_by_slots(weak)) if weak else [],
