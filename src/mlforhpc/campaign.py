@@ -26,6 +26,8 @@ from mlforhpc.core.names import load
 from mlforhpc.core.trace import Trace
 from mlforhpc.store import FolderStore
 
+ENGINE_START = "engine_start_s"
+
 
 class Campaign:
     """See the file's docstring.
@@ -85,7 +87,7 @@ class Campaign:
             MLforHPCError: they do not.
         """
         self.engine.warm_up(timeout_s)
-        self.broker.mark("engine_start_s", (self.trace.clock.now_ns() - self._began_ns) / 1e9)
+        self.broker.mark(ENGINE_START, (self.trace.clock.now_ns() - self._began_ns) / 1e9)
 
     def close(self) -> None:
         """Cancel what is pending, end every child, finish the stores; safe to call twice."""

@@ -20,7 +20,7 @@ from typing import cast
 
 import psutil
 
-from mlforhpc.campaign import Campaign
+from mlforhpc.campaign import ENGINE_START, Campaign
 from mlforhpc.core import document, names, trace
 from mlforhpc.core.benchmark import SIZE_NAMES, Benchmark, Configured, SizeName
 from mlforhpc.core.choice import EngineChoice, engine_choice
@@ -166,8 +166,11 @@ def conduct(campaign: Campaign, benchmark: Benchmark, manifest: Manifest) -> Res
 
 def _system_performance(folder: Path) -> dict[str, float | None]:
     """What the trace says about the system, as figures with their unit in the name."""
-    found = system_figures(trace.read(folder / "events.jsonl"))
+    path = folder / "events.jsonl"
+    found = system_figures(trace.read(path))
+    starts = (event.value for event in trace.read(path) if isinstance(event, trace.Mark) and event.name == ENGINE_START)
     figures: dict[str, float | None] = {
+        "engine_start_s": next(starts, None),
         "makespan_s": found.makespan_s,
         "overhead": found.overhead,
         "utilization": found.total.utilization,
