@@ -11,6 +11,7 @@ Slurm job the ranks are a step of that job (and may be on several of its nodes);
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Sequence
@@ -40,7 +41,15 @@ class Gang:
             UsageError: there is neither.
         """
         if "SLURM_JOB_ID" in os.environ and shutil.which("srun"):
-            step = ["srun", "--mpi=pmi2", "--overlap", "--kill-on-bad-exit=1", f"--ntasks={self.ranks}", f"--cpus-per-task={self.cores}"]
+            step = [
+                "srun",
+                f"--job-name={step_name(os.getpid())}",
+                "--mpi=pmi2",
+                "--overlap",
+                "--kill-on-bad-exit=1",
+                f"--ntasks={self.ranks}",
+                f"--cpus-per-task={self.cores}",
+            ]
             return [*step, *words]
         beside = os.path.join(os.path.dirname(sys.executable), "mpiexec")  # noqa: PTH118, PTH120 - where a wheel puts it
         mpiexec = shutil.which("mpiexec") or shutil.which(beside)
@@ -51,6 +60,11 @@ class Gang:
     def torchrun(self, words: Sequence[str]) -> list[str]:
         """What starts a PyTorch script (its path and arguments) with all ranks on this host; one that fails ends them all."""
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.ranks}", *words]
+
+
+def step_name(pid: int) -> str:
+    """Of the Slurm steps that the lead with this process number on this host starts."""
+    return f"mlforhpc-{platform.node()}-{pid}"
 
 
 def gang() -> Gang:

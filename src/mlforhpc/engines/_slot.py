@@ -25,6 +25,7 @@ from mlforhpc.core.task import Call
 from mlforhpc.engines._devices import DEVICES
 from mlforhpc.engines._keeper import descendants
 from mlforhpc.engines._line import Line
+from mlforhpc.engines._steps import end_steps
 from mlforhpc.engines._threads import environment
 from mlforhpc.engines._wire import REPORTS, Hello, Report, Run, frame
 
@@ -90,6 +91,7 @@ class Slot:
             )
         self.pidfd = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
         self._known: set[str] = set()
+        self._gang = False
         self._sys_path = list(sys.path)
         self.line.post(frame(Hello(self._sys_path, self._clock.offset_ns, str(self._folder), self.name)))
 
@@ -105,6 +107,7 @@ class Slot:
 
     def send(self, calls: Sequence[Call], *, cores: int, ranks: int, announce: bool) -> bool:
         """Send calls to run in order; False if some of it must wait for `line.flush`."""
+        self._gang = self._gang or ranks > 1
         forget = len(self._known) > _MOST_FUNCTIONS
         if forget:
             self._known.clear()
@@ -140,6 +143,8 @@ class Slot:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # before wait(): until then nobody else can get this group's number
         code = process.wait()
+        if self._gang:
+            end_steps(process.pid)
         self.line.close()
         _LIFELINES.discard(self._lifeline)
         os.close(self._lifeline)
