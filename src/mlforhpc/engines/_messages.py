@@ -109,6 +109,12 @@ class Kill(msgspec.Struct, array_like=True, tag="kill"):
     task: int
 
 
+class Forgo(msgspec.Struct, array_like=True, tag="forgo"):
+    """Driver -> worker: nobody wants the parcel with this number any more; do not begin it."""
+
+    number: int
+
+
 class Wanted(msgspec.Struct, array_like=True, tag="wanted"):
     """Worker -> driver: send me this shared file."""
 
@@ -137,7 +143,7 @@ class Began(msgspec.Struct, array_like=True, tag="started"):
 
 
 Heard: TypeAlias = Knock | Up | Fault | Came | Gone | Tock | Waiting | Wanted | Began | Marked
-Told: TypeAlias = Open | Place | Tick | Aligned | Go | Kill | Piece | Forget
+Told: TypeAlias = Open | Place | Tick | Aligned | Go | Kill | Forgo | Piece | Forget
 
 HEARD: msgspec.msgpack.Decoder[Heard] = msgspec.msgpack.Decoder(Heard)
 TOLD: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)

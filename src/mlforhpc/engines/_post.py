@@ -31,6 +31,7 @@ from mlforhpc.engines._messages import (
     Aligned,
     Began,
     Forget,
+    Forgo,
     Go,
     Heard,
     Kill,
@@ -105,6 +106,7 @@ class Post:
         self._inline = threading.Lock()
         self._functions: dict[str, bytes] = {}
         self._sys_path: list[str] = []
+        self._forgone: set[int] = set()
         self._go, self._aligned = threading.Event(), threading.Event()
         self._clock = Clock()
         try:
@@ -124,6 +126,9 @@ class Post:
             self._say(Waiting())
             self._go.wait(_MOST_GREETING_S)
             return Reply(self._name)
+        if parcel.number in self._forgone:
+            self._forgone.discard(parcel.number)
+            return Reply(self._name, problem="It was cancelled before it began.")
         unknown = self._learn(parcel)
         if unknown:
             return Reply(self._name, unknown=unknown)
@@ -202,6 +207,8 @@ class Post:
             self._go.set()
         elif isinstance(message, Kill):
             any(worker.kill(message.task) for worker in list(self._workers))
+        elif isinstance(message, Forgo):
+            self._forgone.add(message.number)
         elif isinstance(message, Piece):
             self._borrowed.take(message)
         elif isinstance(message, Forget):

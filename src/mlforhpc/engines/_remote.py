@@ -35,6 +35,7 @@ from mlforhpc.engines._messages import (
     Came,
     Fault,
     Forget,
+    Forgo,
     Go,
     Gone,
     Heard,
@@ -143,11 +144,13 @@ class Remote:
             number = self._errands.of(task)
             if number is None or self._errands.jobs[number].batch.quick:
                 return False
-            caller = self._errands.where(task)  # None: it waits in the system, and is killed when it begins
+            caller = self._errands.where(task)  # None: it waits in the system; no worker shall begin it
             job = self._end(number, "lost", "It was cancelled before it began.") if caller is None else None
         if caller is not None:
             self._door.send(caller, Kill(task))
         elif job is not None:
+            for worker in self._door.workers():
+                self._door.send(worker, Forgo(number))
             job.resolve()
         return True
 
