@@ -52,7 +52,7 @@ def uninterrupted(tmp_path_factory) -> Path:
     return Path(json.loads(done.stdout)["runs"][0]["folder"])
 
 
-@pytest.mark.parametrize("how", ["walltime", "SIGTERM"])
+@pytest.mark.parametrize("how", ["walltime", pytest.param("SIGTERM", marks=pytest.mark.system)])
 def test_a_stopped_run_goes_on_to_the_same_figures(uninterrupted, tmp_path, how):
     """Exit code 75 and the way to go on; no child is left; no finished simulation runs again; every science figure is the same."""
     words = (*FLAGSHIP, "--into", tmp_path, *(("--walltime", "9s") if how == "walltime" else ()))
@@ -81,6 +81,7 @@ def test_a_stopped_run_goes_on_to_the_same_figures(uninterrupted, tmp_path, how)
     assert quality(folder) == quality(uninterrupted)
 
 
+@pytest.mark.system
 def test_a_suite_begins_nothing_after_the_end_and_says_what_is_left(tmp_path):
     """Two seeds, time for less than one: the second is named, not begun; with --go-on both are finished, and then stay so."""
     words = ("run", "surrogate-borehole", "--size", "tiny", "--repeats", 2, "--into", tmp_path)
@@ -93,6 +94,7 @@ def test_a_suite_begins_nothing_after_the_end_and_says_what_is_left(tmp_path):
     assert folders[0] == folders[1] and len(set(folders[0])) == 2
 
 
+@pytest.mark.system
 def test_go_on_takes_up_only_such_a_run(tmp_path):
     """Another engine (seed, size, version) is another run; what was killed before its manifest is passed over."""
     (tmp_path / "99990101-000000-surrogate-borehole-tiny-seed0").mkdir()

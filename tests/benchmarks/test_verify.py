@@ -15,8 +15,12 @@ from mlforhpc.metrics import handcase
 from mlforhpc.scenarios import measured_compute
 from mlforhpc.simulations import borehole
 
+LONG = {"surrogate-charged-slit"}  # half a minute of the same checks as the flagship's: in the system tests
 
-@pytest.mark.parametrize("name", sorted(names.find("benchmarks")))
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.system if name in LONG else ()) for name in sorted(names.find("benchmarks"))]
+)
 def test_verify_passes_and_stays_cheap(name):
     """Every check passes, each in at most 30 core-seconds."""
     try:
