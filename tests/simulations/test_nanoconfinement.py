@@ -219,6 +219,7 @@ def test_mirror_symmetry_check_sees_unequal_walls() -> None:
     assert not checks.mirror_symmetry(Faulty(asymmetry=2.0)).passed
 
 
+@pytest.mark.system
 def test_the_error_bar_check_sees_halved_errors() -> None:
     """The spread over pairs is four times what the halved errors promise."""
     check = checks.error_bars(create(error_scale=0.5))
@@ -241,6 +242,7 @@ def test_the_smoothing_check_sees_a_baseline_of_raw_or_flattened_profiles(monkey
     assert not flat.passed and flat.found > 0.9
 
 
+@pytest.mark.system
 def test_the_forces_check_sees_forces_that_are_no_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forces twice too large bend the profiles; without forces nothing is gained."""
     assert checks.forces_and_counts(create(), seed=1).passed
