@@ -49,10 +49,11 @@ def runs_table(runs: Sequence[RunFolder]) -> Table:
     table.add_column("verdict", no_wrap=True)
     for column in ("q", "target", "gain", "N*", "S(∞)"):
         table.add_column(column, justify="right", no_wrap=True)
+    several = len({run.manifest.engine for run in runs}) > 1
     for run in runs:
         m, v = run.manifest, run.result.verdict
         q, *others = cards.overview([run.result])[0]
-        name = f"{m.benchmark}\n{m.size}, seed {m.seed}"
+        name = f"{m.benchmark}\n{m.size}, seed {m.seed}" + (f"\n{m.engine}" if several else "")
         judged = f"{q.value}\n{_limit(run.result)}" if q else numbers.NONE
         figures = [f"{card.value}\n{card.ends}".strip() if card else numbers.NONE for card in others]
         verdict = _badge(v).append(f"\n{numbers.seconds(activity(run.events()).makespan_s)}", style="dim")
