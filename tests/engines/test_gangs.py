@@ -35,6 +35,7 @@ def distributed_sum(folder: str) -> str:
         "x = torch.tensor([dist.get_rank() + 1.0])\n"
         "dist.all_reduce(x)\n"
         "if dist.get_rank() == 0: print(x.item())\n"
+        "dist.destroy_process_group()\n"  # without it, threads of gloo may abort the interpreter at its end
     )
     ran = subprocess.run(gang().torchrun([str(script)]), stdout=subprocess.PIPE, text=True, check=True)
     return ran.stdout.strip()
