@@ -23,7 +23,7 @@ from mlforhpc.engines._gateway import Promise
 from mlforhpc.engines._recipe import Recipe
 from mlforhpc.engines._remote import Remote
 
-_BACKOFF_S = 0.0001  # a rank that has nothing to do looks again after this long
+_BACKOFF_S = 0.0005  # who has nothing to do looks again after this long; at 0.1 ms, looking took a tenth of two cores
 
 
 def create(

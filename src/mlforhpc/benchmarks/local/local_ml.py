@@ -43,7 +43,7 @@ EFFORTS = {
 }  # fmt: skip
 PLANS = {
     "tiny": Plan(core_min=0.2, memory_bytes=2**29, disk_bytes=2**22, machine="any"),
-    "small": Plan(core_min=4.0, memory_bytes=2**29, disk_bytes=2**25, machine="up to 16 slots; above, more with each"),
+    "small": Plan(core_min=4.0, memory_bytes=2**29, disk_bytes=2**25, machine="up to 16 slots"),
     "medium": Plan(core_min=60.0, memory_bytes=2**34, disk_bytes=2**28, machine="a many-core node"),
 }
 REFERENCES = ("Pedregosa et al., Scikit-learn: Machine Learning in Python, Journal of Machine Learning Research 12, 2825-2830, 2011",)

@@ -42,7 +42,7 @@ EFFORTS = {
 }  # fmt: skip
 PLANS = {
     "tiny": Plan(core_min=0.3, memory_bytes=2**29, disk_bytes=2**22, machine="any"),
-    "small": Plan(core_min=4.0, memory_bytes=2**29, disk_bytes=2**25, machine="up to 16 slots; above, more with each"),
+    "small": Plan(core_min=4.0, memory_bytes=2**29, disk_bytes=2**25, machine="up to 16 slots"),
     "medium": Plan(core_min=60.0, memory_bytes=2**34, disk_bytes=2**28, machine="a many-core node"),
 }
 VERSIONS = _r.versions()  # here, so that the benchmark is skipped where R is not installed
