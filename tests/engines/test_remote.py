@@ -107,9 +107,10 @@ def dask_cluster(folder, where):
             process.wait()
 
 
-def test_a_gateway_that_is_killed_is_started_again(tmp_path):
-    """What was with it is lost and runs again; nothing of the old one is left."""
-    engine = mpi.create(2)
+@pytest.mark.parametrize("name", ["mpi", "parsl"])
+def test_a_gateway_that_is_killed_is_started_again(tmp_path, name):
+    """What was with it is lost and runs again; nothing of the old one is left (Parsl's interchange would stay for ever)."""
+    engine = pytest.importorskip(f"mlforhpc.engines.{name}").create(2)
     with driven(engine, tmp_path) as (broker, _):
         futures = [broker.submit("simulate", time.sleep, 0.2) for _ in range(6)]
         old = {process.pid for process in psutil.Process(engine._system._process.pid).children(recursive=True)}
@@ -156,14 +157,19 @@ def test_a_function_that_travels_by_value_is_sent_to_each_worker_only(tmp_path):
             return parcel
 
         engine._parcels.pack = weighed
+
+        def pick(i):
+            time.sleep(0.006)
+            return table[i]
+
         for i in range(12):
-            done = [broker.submit("simulate", lambda i: (time.sleep(0.006), table[i])[1], j) for j in (i, i + 1)]
+            done = [broker.submit("simulate", pick, j) for j in (i, i + 1)]
             assert [future.result(WAIT_S) for future in done] == [table[i], table[i + 1]]
         assert max(sizes) > 200_000 and max(sizes[-6:]) < 20_000
         for knowing in engine._parcels._knowing.values():
             knowing.update("ab")
         psutil.Process(engine._system._process.pid).children()[0].kill()  # new workers, which do not have it
-        assert broker.submit("simulate", lambda i: (time.sleep(0.006), table[i])[1], 7).result(WAIT_S) == table[7]
+        assert broker.submit("simulate", pick, 7).result(WAIT_S) == table[7]
         assert Path(tmp_path, "events.jsonl").exists()
 
 
