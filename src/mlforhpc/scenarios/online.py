@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from math import inf
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.errors import MLforHPCError, StoreError, TaskError, UsageError
@@ -136,14 +135,14 @@ class Online:
             if look.prediction is None:
                 raise UsageError(f"'{self.simulation.name}' has no surrogate yet: ask with source 'auto', or try again later.")
             return {}
-        if source == "auto" and look.sure.all():
-            self._count(look, np.arange(len(look.x)))
+        if source == "auto" and (look.sure[0] if len(look.sure) == 1 else look.sure.all()):
+            self._count(look, range(len(look.x)))
             return {}
         rows = range(len(look.x)) if source == "simulation" else np.flatnonzero(~look.sure).tolist()
         with self._lock:
             self._runs.room(len(rows))
         if source == "auto" and len(rows) < len(look.x):
-            self._count(look, np.flatnonzero(look.sure))
+            self._count(look, np.flatnonzero(look.sure).tolist())
         return {row: self._fallback(look, row, scored=source == "auto") for row in rows}
 
     def ask(self, x: Mapping[str, Value], tolerance: float | None = None) -> Answer:
@@ -243,12 +242,14 @@ class Online:
 
     # behind the answers
 
-    def _count(self, look: Look, rows: NDArray[np.intp]) -> None:
+    def _count(self, look: Look, rows: Sequence[int]) -> None:
         """Count the surrogate's answers, and submit the audits that the coins ask for."""
         with self._lock:
             self._unsure *= 1.0 - _DRIFT
             audits, p, weight = self._book.answered(look.tolerance, len(rows), waiting=self._runs.audits)
-            pendings = [self._pending(look, int(rows[i]), id, p, weight) for i, id in audits]
+            if not audits:
+                return
+            pendings = [self._pending(look, rows[i], id, p, weight) for i, id in audits]
         for pending in pendings:
             self._score_later(pending)
 

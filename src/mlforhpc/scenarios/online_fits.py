@@ -80,7 +80,8 @@ class Fits:
 
     def consider(self, *, asked: bool = False) -> None:
         """Begin a fit if there is reason to; under the lock."""
-        if not self.fitting and (self.curriculum.due(drift=self.drift) or (asked and len(self.curriculum.lesson()) >= 2)):
+        wanted = self.drift or not self._book.limit(self._terms.tolerance)
+        if not self.fitting and (self.curriculum.due(wanted=wanted) or (asked and len(self.curriculum.lesson()) >= 2)):
             self.fitting, self.drift = True, False
             self._book.state.fits += 1
             data, held = self.curriculum.lesson(), self.curriculum.held_out()
