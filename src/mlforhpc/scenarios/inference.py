@@ -1,16 +1,12 @@
 """Surrogates served under MLPerf LoadGen: learned on the broker, exported, answered for by each backend in a process of its own.
 
-A task of kind `infer` is one surrogate with one backend: it puts the files in a folder of its own, starts the process that serves and
-is driven (`inference_child`), and brings back what it found and LoadGen's logs; so it runs on any engine, on any host.
+A task of kind `infer` is one surrogate with one backend (`inference_task`). The server learns its own surrogate, from the runs that it
+is asked for; that one is then called in process, too, so that HTTP stands beside the same call without.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,19 +14,14 @@ from pathlib import Path
 
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.errors import TaskError
-from mlforhpc.core.learner import Learner, Surrogate
+from mlforhpc.core.learner import Learner
 from mlforhpc.core.names import load, missing
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.task import Resources
-from mlforhpc.scenarios import inference_child
-from mlforhpc.scenarios.inference_backends import BACKENDS, lacking
-from mlforhpc.scenarios.inference_job import GRAPH, JOB, OUTCOME, SURROGATE, Job, Load, Outcome, Ran, read, write
+from mlforhpc.scenarios.inference_backends import BACKENDS, LIMITS, lacking
+from mlforhpc.scenarios.inference_job import GRAPH, HTTP, SURROGATE, Job, Load, Outcome, Ran
+from mlforhpc.scenarios.inference_task import Reply, serve
 from mlforhpc.scenarios.surrogate import surrogate
-
-HTTP = "HTTP"
-"""Stands among the backends for the server, which answers by NumPy."""
-LOGS = ("*/mlperf_log_summary.txt", "*/mlperf_log_detail.txt")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +30,21 @@ class Case:
 
     Attributes:
         name: in figures and tables.
-        simulation, learner: what is learned, by what.
+        simulation, learner: what is learned, by what; None: by the server, which has its own.
         runs: that it is fitted to.
         needs_float64: a backend that computes in less is checked, and left out where it misses its precision; else that is INVALID.
     """
 
     name: str
     simulation: str
-    learner: Learner
+    learner: Learner | None
     runs: int
     needs_float64: bool = False
 
     @property
     def stem(self) -> str:
         """Of its files."""
-        return f"{self.simulation}-{self.learner.name}"
+        return f"{self.simulation}-{self.learner.name if self.learner else 'server'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +52,7 @@ class Served:
     """One surrogate with one backend.
 
     Attributes:
-        case, backend: which; `arithmetic` and `limit` are the backend's.
+        case, backend: which; `arithmetic` and `limit`, the stated precision, are the backend's.
         outcome: what was found; None if it failed.
         failure: why it did.
     """
@@ -88,9 +79,9 @@ class Served:
         return next((ran for ran in self.standing if (ran.scenario, ran.batch) == (scenario, batch)), None)
 
     @property
-    def precise(self) -> bool:
-        """Whether it keeps its stated precision, before anything was timed and in what LoadGen's queries returned."""
-        return self.outcome is not None and max([self.outcome.error, *(ran.error for ran in self.outcome.runs)]) <= self.limit
+    def worst(self) -> float:
+        """Largest error, before anything was timed and in what LoadGen's queries returned; inf if it failed."""
+        return max([self.outcome.error, *(ran.error for ran in self.runs)]) if self.outcome else float("inf")
 
     @property
     def left_out(self) -> bool:
@@ -108,7 +99,7 @@ class Inference:
 
 
 def infer(broker: Broker, cases: Sequence[Case], drive: Load, *, folder: Path, seed: int, alone: bool) -> Inference:
-    """Learn each surrogate, and serve it by every backend that is installed.
+    """Learn each surrogate, and serve it by every backend that is installed, or through the server.
 
     Args:
         broker: learns and serves.
@@ -118,72 +109,84 @@ def infer(broker: Broker, cases: Sequence[Case], drive: Load, *, folder: Path, s
         seed: of design, fits and points.
         alone: whether nothing else runs on the engine meanwhile; the figures mean little without.
     """
-    skipped = [reason for name in BACKENDS if (reason := lacking(name))]
     usable = [name for name in BACKENDS if not lacking(name)]
-    asked: list[tuple[Case, str, Future[Reply]]] = []
+    skipped = [lacking(name) for name in BACKENDS if name not in usable]
+    bench = _Bench(broker, drive, folder / "artifacts", seed, alone)
+    asked: list[_Asked] = []
     for case in cases:
-        if case.learner.name == "network" and importlib.util.find_spec("torch") is None:
+        if case.learner is None:
+            asked += bench.through(case)
+        elif case.learner.name == "network" and importlib.util.find_spec("torch") is None:
             skipped.append(str(missing(f"The surrogate '{case.name}'", "torch")))
-            continue
-        files = _files(_learned(broker, case, seed), case, folder / "artifacts", graph=len(usable) > 1)
-        for name in usable:
-            job = Job(backend=name, load=drive, limit=BACKENDS[name].limit, seed=derive(seed, "points", case.name))
-            resources = Resources(exclusive=alone)
-            asked.append((case, name, broker.submit("infer", serve, job, files, resources=resources, label=f"{case.name}, {name}")))
-    served = [_served(case, name, future, folder / "artifacts" / "loadgen" / f"{case.stem}-{name}") for case, name, future in asked]
-    return Inference(load=drive, served=served, skipped=skipped)
+        else:
+            files = bench.learned(case, graph=usable != ["numpy"])
+            asked += [bench.ask(case, name, BACKENDS[name].arithmetic, files) for name in usable]
+    return Inference(load=drive, served=[bench.answer(one) for one in asked], skipped=skipped)
 
 
-def _learned(broker: Broker, case: Case, seed: int) -> Surrogate:
-    simulation = load("simulations", case.simulation).create()
-    return surrogate(broker, simulation, budget=case.runs, learner=case.learner, seed=derive(seed, case.name)).surrogate
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A task under way."""
+
+    case: Case
+    backend: str
+    arithmetic: str
+    future: Future[Reply]
 
 
-def _files(learned: Surrogate, case: Case, folder: Path, *, graph: bool) -> dict[str, bytes]:
-    """Save and export: what a process that serves needs."""
-    path = folder / f"{case.stem}.safetensors"
-    learned.save(path)
-    files = {SURROGATE: path.read_bytes()}
-    if graph:
-        from mlforhpc.learners._onnx import export_onnx
+class _Bench:
+    """Learns, submits and collects."""
 
-        export_onnx(learned, path.with_suffix(".onnx"))
-        files[GRAPH] = path.with_suffix(".onnx").read_bytes()
-    return files
+    def __init__(self, broker: Broker, drive: Load, artifacts: Path, seed: int, alone: bool) -> None:
+        self._broker, self._drive, self._artifacts, self._seed = broker, drive, artifacts, seed
+        self._resources = Resources(exclusive=alone)
 
+    def learned(self, case: Case, *, graph: bool) -> dict[str, bytes]:
+        """Learn, save and export: the files that a process needs to serve it."""
+        simulation, learner = load("simulations", case.simulation).create(), case.learner or ""
+        found = surrogate(self._broker, simulation, budget=case.runs, learner=learner, seed=derive(self._seed, case.name)).surrogate
+        path = self._artifacts / f"{case.stem}.safetensors"
+        found.save(path)
+        files = {SURROGATE: path.read_bytes()}
+        if graph:
+            from mlforhpc.learners._onnx import export_onnx
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What a task brings back: the outcome, and LoadGen's logs by their path below the process's folder."""
+            export_onnx(found, path.with_suffix(".onnx"))
+            files[GRAPH] = path.with_suffix(".onnx").read_bytes()
+        return files
 
-    outcome: Outcome
-    logs: Mapping[str, bytes]
+    def ask(self, case: Case, backend: str, arithmetic: str, files: Mapping[str, bytes]) -> _Asked:
+        """Submit one surrogate with one backend."""
+        job = Job(
+            backend=backend, load=self._drive, limit=LIMITS[arithmetic], seed=derive(self._seed, "points", case.name),
+            interval="run" if case.learner else "mean", simulation=case.simulation, learn=case.runs,
+        )  # fmt: skip
+        label = f"{case.name}, {backend}"
+        future = self._broker.submit("infer", serve, job, files, resources=self._resources, label=label)
+        return _Asked(case, backend, arithmetic, future)
 
+    def through(self, case: Case) -> list[_Asked]:
+        """The server, and, called in process, the surrogate that it learned."""
+        asked = self.ask(case, HTTP, "float64", {})
+        try:
+            surrogate_file = asked.future.result().files[SURROGATE]
+        except TaskError:
+            return [asked]
+        return [asked, self.ask(case, "numpy", "float64", {SURROGATE: surrogate_file})]
 
-def serve(job: Job, files: Mapping[str, bytes]) -> Reply:
-    """The task: one process that serves and is driven."""
-    with tempfile.TemporaryDirectory(prefix="mlforhpc-infer-") as place:
-        folder = Path(place)
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        write(folder / JOB, job)
-        one_thread = dict.fromkeys(_THREADS, "1")
-        command = [sys.executable, "-m", inference_child.__name__, str(folder)]
-        ended = subprocess.run(command, env={**os.environ, **one_thread}, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            raise RuntimeError(f"The process that serves by '{job.backend}' ended with {ended.returncode}: {ended.stderr[-2000:]}")
-        logs = {str(path.relative_to(folder)): path.read_bytes() for pattern in LOGS for path in sorted(folder.glob(pattern))}
-        return Reply(outcome=read(folder / OUTCOME, Outcome), logs=logs)
-
-
-def _served(case: Case, name: str, future: Future[Reply], folder: Path) -> Served:
-    backend = BACKENDS[name]
-    try:
-        reply = future.result()
-    except TaskError as error:
-        last = str(error).strip().splitlines()[-1]
-        return Served(case=case, backend=name, arithmetic=backend.arithmetic, limit=backend.limit, outcome=None, failure=last)
-    for path, content in reply.logs.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    return Served(case=case, backend=name, arithmetic=backend.arithmetic, limit=backend.limit, outcome=reply.outcome)
+    def answer(self, asked: _Asked) -> Served:
+        """What a task found; its files are kept."""
+        folder, failure, outcome = self._artifacts / "loadgen" / f"{asked.case.stem}-{asked.backend}", "", None
+        try:
+            reply = asked.future.result()
+        except TaskError as error:
+            failure = str(error).strip().splitlines()[-1]
+        else:
+            outcome = reply.outcome
+            for path, content in reply.files.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
+        limit = LIMITS[asked.arithmetic]
+        return Served(
+            case=asked.case, backend=asked.backend, arithmetic=asked.arithmetic, limit=limit, outcome=outcome, failure=failure
+        )  # fmt: skip

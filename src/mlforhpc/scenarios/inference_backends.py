@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -61,9 +61,9 @@ def lacking(name: str) -> str:
     return ""
 
 
-def ends(surrogate: Surrogate, x: FloatArray) -> FloatArray:
+def ends(surrogate: Surrogate, x: FloatArray, of: Literal["run", "mean"] = "run") -> FloatArray:
     """The reference: what `predict` says at x (n, d), as (n, 3 m)."""
-    p = surrogate.predict(x)
+    p = surrogate.predict(x, of=of)
     parts = (p.mean, p.lower, p.upper)
     return np.concatenate([part[o.name].reshape(len(x), -1) for part in parts for o in surrogate.outputs], axis=1)
 

@@ -98,7 +98,7 @@ def _precision(found: Inference) -> Table:
             rows.append([s.case.name, s.backend, "", s.arithmetic, s.limit, None, None, 0, s.failure])
             continue
         returned = max((ran.error for ran in s.runs), default=None)
-        kept = "left out: too coarse for this surrogate" if s.left_out else "kept" if s.precise else "missed"
+        kept = "left out: too coarse for this surrogate" if s.left_out else "kept" if s.worst <= s.limit else "missed"
         checked = sum(ran.checked for ran in s.runs)
         rows.append([s.case.name, s.backend, s.outcome.version, s.arithmetic, s.limit, s.outcome.error, returned, checked, kept])
     caption = (

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 SURROGATE, GRAPH, JOB, OUTCOME = "surrogate.safetensors", "surrogate.onnx", "job.json", "outcome.json"
+HTTP = "HTTP"
+"""Stands among the backends for the server, which answers by NumPy."""
 SUMMARY, RESPONSES = "mlperf_log_summary.txt", "mlperf_log_accuracy.json"
 
 
@@ -44,16 +46,21 @@ class Job:
     """What one process does.
 
     Attributes:
-        backend: a name of `inference_backends.BACKENDS`.
+        backend: a name of `inference_backends.BACKENDS`, or `HTTP`.
         load: how it is driven.
         limit: the stated precision: largest error against the NumPy reference, relative to the outputs' RMS.
         seed: of the points.
+        interval: "run" or "mean": what the answers' intervals are of; graphs are exported for a run, the server answers for the mean.
+        simulation, learn: over HTTP: what is served, and the runs from which the server learns it.
     """
 
     backend: str
     load: Load
     limit: float
     seed: int
+    interval: Literal["run", "mean"] = "run"
+    simulation: str = ""
+    learn: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlforhpc.core.result import Interval, Result, Verdict
-from mlforhpc.scenarios.inference import HTTP, Inference, Served
+from mlforhpc.scenarios.inference import Inference, Served
 from mlforhpc.scenarios.inference_figures import figures, tables
-from mlforhpc.scenarios.inference_job import Ran
+from mlforhpc.scenarios.inference_job import HTTP, Ran
 
 REFERENCES = (
     "Reddi et al., MLPerf Inference Benchmark, Proceedings of the 47th International Symposium on Computer Architecture, 446-459, 2020, "
@@ -40,9 +40,8 @@ def judged(found: Inference, *, target: float, installation: bool) -> Verdict:
     """VALID if every backend keeps its stated precision and, installation checks apart, LoadGen calls enough of the runs VALID."""
     failures = [f"{_name(s)} failed: {s.failure}" for s in found.served if s.outcome is None]
     for s in found.served:
-        if s.outcome is not None and not s.precise and not s.left_out:
-            worst = max([s.outcome.error, *(ran.error for ran in s.outcome.runs)])
-            failures.append(f"{_name(s)} is off by {worst:.2g} of the outputs' RMS; stated is {s.limit:g}, {s.arithmetic}")
+        if s.outcome is not None and s.worst > s.limit and not s.left_out:
+            failures.append(f"{_name(s)} is off by {s.worst:.2g} of the outputs' RMS; stated is {s.limit:g}, {s.arithmetic}")
     runs = [(s, ran) for s in found.served for ran in s.standing]
     refused = [f"{_name(s)}, {_scenario(ran)} ({', '.join(ran.complaints)})" for s, ran in runs if not ran.valid]
     if not runs:

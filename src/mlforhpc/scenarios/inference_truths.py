@@ -16,9 +16,9 @@ from mlforhpc.learners._calibration import LEVELS, Calibration
 from mlforhpc.learners._network_model import Model
 from mlforhpc.learners._network_surrogate import NetworkSurrogate
 from mlforhpc.metrics.loadgen import read_summary, relative_error
-from mlforhpc.scenarios.inference import serve
 from mlforhpc.scenarios.inference_backends import BACKENDS, LIMITS, ends, lacking, scales
 from mlforhpc.scenarios.inference_job import GRAPH, SURROGATE, Job, Load
+from mlforhpc.scenarios.inference_task import serve
 
 STORED = """
 SUT name : PySUT

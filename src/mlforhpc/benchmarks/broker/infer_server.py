@@ -1,7 +1,7 @@
 """How fast do surrogates answer under MLPerf LoadGen, one at a time, as they arrive and in batches, by which backend and over HTTP?
 
 Surrogates: a Gaussian process of one number, an ensemble of networks of a profile, learned in the run from the suite's simulations.
-Backends:   NumPy (the reference), ONNX Runtime, OpenVINO, PyTorch; one thread each, in a process of its own.
+Backends:   NumPy (the reference), ONNX Runtime, OpenVINO, PyTorch; one thread each, in a process of its own. Over HTTP: `mlforhpc serve`.
 Scenarios:  SingleStream, Server (Poisson arrivals, 99 % within a bound), Offline by batch size; the verdict is LoadGen's own.
 Quality:    every backend keeps its stated precision, in a check before and in the responses of LoadGen's queries.
 Baseline:   the call in the same process, one sample at a time.
@@ -82,6 +82,7 @@ def cases(size: Size) -> list[Case]:
     networks = network.create(hidden=size.hidden, members=size.members, folds=size.folds, updates=size.updates)
     return [
         Case(name="borehole, gaussian process", simulation="borehole", learner=process, runs=size.runs["borehole"], needs_float64=True),
+        Case(name="borehole, by the server", simulation="borehole", learner=None, runs=size.runs["borehole"]),
         Case(name="environmental, network", simulation="environmental", learner=networks, runs=size.runs["environmental"]),
     ]
 
