@@ -38,7 +38,7 @@ def _expand(graph: Graph, u: str, columns: FloatArray) -> str:
 
 
 def _forward(graph: Graph, h: str, layers: tuple[FloatArray, ...]) -> str:
-    """`_network_model.forward`; the first product is one of two matrices: OpenVINO multiplies (n, e) by (M, e, units) wrongly or not at all."""
+    """`_network_model.forward`; the first product is one of two matrices: OpenVINO fails to multiply (n, e) by (M, e, units)."""
     for i in range(0, len(layers), 2):
         h = _widen(graph, h, layers[0]) if i == 0 else graph.add("MatMul", h, graph.constant(layers[i]))
         h = graph.add("Add", h, graph.constant(layers[i + 1]))

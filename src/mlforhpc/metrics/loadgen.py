@@ -63,7 +63,7 @@ def read_responses(text: str) -> tuple[list[int], FloatArray]:
     """The responses that LoadGen kept in `mlperf_log_accuracy.json`: index of each in the sample library, and its float64s (n, m)."""
     rows = json.loads(text)
     values = [np.frombuffer(bytes.fromhex(row["data"]), dtype="<f8") for row in rows]
-    return [int(row["qsl_idx"]) for row in rows], np.array(values, dtype=float).reshape(len(rows), -1)
+    return [int(row["qsl_idx"]) for row in rows], np.array(values, dtype=float).reshape(len(rows), -1 if rows else 0)
 
 
 def relative_error(wanted: FloatArray, found: FloatArray, scale: FloatArray) -> float:

@@ -28,8 +28,8 @@ def figures(found: Inference) -> list[Figure]:
         ),
         Figure(
             name="server", title="Latency under Poisson arrivals",
-            caption=f"Server: 99th percentile of the time from the scheduled arrival, at every rate that was tried; LoadGen calls a run VALID "
-            f"below {1e3 * found.load.bound_s:g} ms. With batches, what is waiting is answered together.",
+            caption="Server: 99th percentile of the time from the scheduled arrival, at every rate that was tried; LoadGen calls a run "
+            f"VALID below {1e3 * found.load.bound_s:g} ms. With batches, what is waiting is answered together.",
             panels=[_arrivals(name, served, found.load.bound_s) for name, served in rows.items()],
         ),
     ]  # fmt: skip
@@ -87,7 +87,18 @@ def _runs(found: Inference) -> Table:
         "were expected to reach. Server's rates fall from a share of Offline's until LoadGen says VALID; the last one stands. "
         "No MLPerf submission: rules, models and review are others."
     )
-    columns = ["surrogate", "backend", "scenario", "batch", "offered a second", "answers a second", "p50, us", "p90, us", "p99, us", "LoadGen"]
+    columns = [
+        "surrogate",
+        "backend",
+        "scenario",
+        "batch",
+        "offered/s",
+        "answers/s",
+        "p50, us",
+        "p90, us",
+        "p99, us",
+        "LoadGen",
+    ]
     return Table(name="runs", title="LoadGen's runs", caption=caption, columns=columns, rows=rows)
 
 
@@ -102,8 +113,8 @@ def _precision(found: Inference) -> Table:
         checked = sum(ran.checked for ran in s.runs)
         rows.append([s.case.name, s.backend, s.outcome.version, s.arithmetic, s.limit, s.outcome.error, returned, checked, kept])
     caption = (
-        "Largest error of means and interval ends against NumPy's float64, relative to the RMS of the output: over the sample library before "
-        "anything was timed, and over the responses that LoadGen kept of its queries."
+        "Largest error of means and interval ends against NumPy's float64, relative to the RMS of the output: over the sample library "
+        "before anything was timed, and over the responses that LoadGen kept of its queries."
     )
     columns = ["surrogate", "backend", "version", "arithmetic", "stated", "before", "in LoadGen's responses", "responses", "precision"]
     return Table(name="precision", title="Precision", caption=caption, columns=columns, rows=rows)

@@ -27,8 +27,8 @@ def result(found: Inference, *, target: float, installation: bool, references: S
     """
     return Result(
         verdict=judged(found, target=target, installation=installation),
-        headline=_headline(found),
-        quality={"share_valid": share_valid(found), **{f"error[{_name(s)}]": s.outcome.error for s in found.served if s.outcome}},
+        headline=_headline(found, target),
+        quality={"share_invalid": share_invalid(found), **{f"error[{_name(s)}]": s.outcome.error for s in found.served if s.outcome}},
         performance=_performance(found),
         figures=figures(found),
         tables=tables(found),
@@ -55,20 +55,20 @@ def judged(found: Inference, *, target: float, installation: bool) -> Verdict:
     return Verdict(status="VALID", reason=reason, target=target, ranked=not installation)
 
 
-def share_valid(found: Inference) -> float | None:
-    """Of the scenario runs that stand, the share that LoadGen calls VALID; None if there is none."""
+def share_invalid(found: Inference) -> float | None:
+    """Of the scenario runs that stand, the share that LoadGen does not call VALID; None if there is none."""
     runs = [ran.valid for s in found.served for ran in s.standing]
-    return sum(runs) / len(runs) if runs else None
+    return 1.0 - sum(runs) / len(runs) if runs else None
 
 
-def _headline(found: Inference) -> dict[str, Interval]:
+def _headline(found: Inference, target: float) -> dict[str, Interval]:
     inside = [s for s in found.served if s.backend != HTTP]
     single = [(s, s.run("SingleStream", 1)) for s in inside]
     offline = [(s, ran) for s in inside for batch in found.load.batches for ran in [s.run("Offline", batch)]]
     headline = {
-        "valid runs": Interval(
-            value=share_valid(found), reference=1.0, better="higher",
-            meaning="Share of the scenario runs that LoadGen itself calls VALID; of Server's rates the last one tried stands.",
+        "invalid runs": Interval(
+            value=share_invalid(found), reference=target, better="lower",
+            meaning="Share of the scenario runs that LoadGen does not call VALID; of Server's rates the last one tried stands.",
         ),
     }  # fmt: skip
     quickest = min(((ran.latency_s["50"], s, ran) for s, ran in single if ran), key=lambda row: row[0], default=None)

@@ -38,11 +38,13 @@ class Size:
     Attributes:
         load: how LoadGen drives.
         runs: of each simulation.
+        server: whether the server is asked, too.
         folds, hidden, members, updates: of the learners; None as the learner chooses.
     """
 
     load: Load
     runs: Mapping[str, int]
+    server: bool = True
     folds: int
     hidden: tuple[int, ...]
     members: int
@@ -61,7 +63,7 @@ def _full(load: Load) -> Size:
 SIZES = {
     "tiny": Size(
         load=Load(duration_s=0.05, calibration_s=0.05, queries={}, batches=(1, 16), shares=SHARES[2:3], bound_s=0.1),
-        runs={"borehole": 24, "environmental": 24}, folds=2, hidden=(16, 16), members=2, updates=20,
+        runs={"borehole": 24, "environmental": 24}, server=False, folds=2, hidden=(16, 16), members=2, updates=20,
     ),
     "small": _full(_load(2.0, 1.0, 0)),
     "medium": _full(_load(10.0, 1.0, 100)),  # LoadGen's own durations and queries
@@ -78,13 +80,15 @@ PLANS = {
 
 def cases(size: Size) -> list[Case]:
     """What is learned and served; float32 loses five digits in a Gaussian process' sums over its runs."""
+    runs = size.runs
     process = gaussian_process.create(folds=size.folds)
     networks = network.create(hidden=size.hidden, members=size.members, folds=size.folds, updates=size.updates)
-    return [
-        Case(name="borehole, gaussian process", simulation="borehole", learner=process, runs=size.runs["borehole"], needs_float64=True),
-        Case(name="borehole, by the server", simulation="borehole", learner=None, runs=size.runs["borehole"]),
-        Case(name="environmental, network", simulation="environmental", learner=networks, runs=size.runs["environmental"]),
+    found = [
+        Case(name="borehole, gaussian process", simulation="borehole", learner=process, runs=runs["borehole"], needs_float64=True),
+        Case(name="environmental, network", simulation="environmental", learner=networks, runs=runs["environmental"]),
     ]
+    by_server = Case(name="borehole, by the server", simulation="borehole", learner=None, runs=runs["borehole"])
+    return [*found, by_server] if size.server else found
 
 
 def run(broker: Broker, *, referee: Broker, folder: Path, size: SizeName, seed: int) -> Result:
