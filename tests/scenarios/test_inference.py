@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -159,3 +163,38 @@ def test_the_reference_is_of_what_the_server_answers():
     found = partial(ends, surrogate)(x)
     assert found.shape == (1, 3) and found[0, 1] < found[0, 0] < found[0, 2]
     assert ends(surrogate, x, "mean").shape == (1, 3)
+
+
+def test_several_connections_take_what_is_waiting():
+    """Up to a batch; the end is left for the other threads."""
+    loadgen = importlib.import_module("mlforhpc.scenarios.inference_loadgen")
+    waiting = SimpleQueue()
+    for part in ([2], [3], [4], None):
+        waiting.put(part)
+    assert loadgen._with_waiting([1], waiting, 3) == [1, 2, 3]
+    assert loadgen._with_waiting([5], waiting, 3) == [5, 4]
+    assert waiting.get_nowait() is None
+
+
+AGAIN = """
+import sys
+from functools import partial
+from pathlib import Path
+import numpy as np
+from mlforhpc.scenarios import inference_child as child, inference_truths as truths
+from mlforhpc.scenarios.inference_backends import ends
+from mlforhpc.scenarios.inference_job import Job, Load
+load = Load(duration_s=0.3, calibration_s=0.1, queries={}, batches=(64,), shares=(0.5,), bound_s=1.0, points=64)
+surrogate, points = truths.by_hand(), np.linspace(0.0, 2.0, 64)[:, None]
+bench = child.Bench(connections=[partial(ends, surrogate)], points=points, wanted=ends(surrogate, points), scale=np.ones(3),
+                    job=Job(backend="numpy", load=load, limit=1e-9, seed=0), folder=Path(sys.argv[1]))
+print([(ran.valid, ran.complaints, ran.offered_per_s) for ran in bench.offline(64, 2000.0)])
+"""
+
+
+def test_offline_is_done_again_where_it_was_faster_than_expected(tmp_path):
+    """Expected at a hundredth of its rate, LoadGen's one query is too short; the next try expects what was reached."""
+    ended = subprocess.run([sys.executable, "-c", AGAIN, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    first, second, *_ = ast.literal_eval(ended.stdout)
+    assert first == (False, ("Min duration satisfied",), 2400.0) and second[2] > 10_000.0

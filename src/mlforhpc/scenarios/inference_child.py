@@ -27,6 +27,7 @@ from mlforhpc.scenarios.inference_loadgen import drive
 
 GENEROUS = 1.2
 """Offline is expected to be so many times as fast as calibrated: LoadGen makes its one query from it, and too short a run is INVALID."""
+TRIES = 3
 WARM_UPS = 20
 
 
@@ -49,11 +50,11 @@ def serve(connections: Sequence[Answers], surrogate: Surrogate, job: Job, *, fol
         return Outcome(version=version, error=error)
     rates = {batch: bench.rate(batch) for batch in sorted({1, *job.load.batches})}
     runs = [bench.run("SingleStream", 1, rates[1])]
-    offline = {batch: bench.run("Offline", batch, GENEROUS * rates[batch]) for batch in job.load.batches}
-    runs += offline.values()
+    offline = {batch: bench.offline(batch, rates[batch]) for batch in job.load.batches}
+    runs += [ran for tries in offline.values() for ran in tries]
     for batch in sorted({job.load.batches[0], job.load.batches[-1]}):
         for share in job.load.shares:
-            runs.append(bench.run("Server", batch, share * offline[batch].rate_per_s))
+            runs.append(bench.run("Server", batch, share * offline[batch][-1].rate_per_s))
             if runs[-1].valid:
                 break
     return Outcome(version=version, error=error, calibrated_per_s={str(batch): rate for batch, rate in rates.items()}, runs=tuple(runs))
@@ -102,9 +103,16 @@ class Bench:
         with ThreadPoolExecutor(len(self.connections)) as pool:
             return sum(pool.map(called, self.connections))
 
+    def offline(self, batch: int, rate_per_s: float) -> list[Ran]:
+        """Runs of Offline, the last of which stands: where it was faster than expected, LoadGen wants it again with what it reached."""
+        tries = [self.run("Offline", batch, GENEROUS * rate_per_s)]
+        while not tries[-1].valid and len(tries) < TRIES:
+            tries.append(self.run("Offline", batch, GENEROUS * tries[-1].rate_per_s))
+        return tries
+
     def run(self, scenario: str, batch: int, offered_per_s: float) -> Ran:
         """One LoadGen run."""
-        name = f"{scenario.lower()}-{batch}-{offered_per_s:.0f}"
+        name = f"{scenario.lower()}-{batch}-{offered_per_s:.6g}"
         logs = self.folder / name
         connections = self.connections[:1] if scenario == "SingleStream" else self.connections
         drive(connections, self.points, logs, scenario=scenario, batch=batch, offered_per_s=offered_per_s, load=self.job.load)

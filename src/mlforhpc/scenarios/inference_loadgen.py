@@ -2,7 +2,8 @@
 
 LoadGen is C++ with callbacks and global state: it runs in a process of its own (`inference_child`), never in a driver or a slot.
 One connection answers in LoadGen's own thread: what comes late is handed over together (`server_coalesce_queries`), and Server's
-latencies count from the scheduled arrival. Several connections answer in a thread each.
+latencies count from the scheduled arrival. Several connections answer in a thread each, which
+takes what is waiting.
 Reddi et al., MLPerf Inference Benchmark, ISCA 2020, doi 10.1109/ISCA45697.2020.00045.
 """
 
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from mlforhpc.core.names import missing
@@ -73,7 +74,7 @@ def _system(connections: Sequence[Answers], points: FloatArray, batch: int) -> I
 
     def work(answers: Answers) -> None:
         while (part := waiting.get()) is not None:
-            answered(answers, points, part, batch)
+            answered(answers, points, _with_waiting(part, waiting, batch), batch)
 
     threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in connections]
     for thread in threads:
@@ -90,6 +91,20 @@ def _system(connections: Sequence[Answers], points: FloatArray, batch: int) -> I
             waiting.put(None)
         for thread in threads:
             thread.join()
+
+
+def _with_waiting(part: Issue, waiting: SimpleQueue[Issue], batch: int) -> Issue:
+    """A part, and what waits behind it, until a batch is full."""
+    while len(part) < batch:
+        try:
+            more = waiting.get_nowait()
+        except Empty:
+            break
+        if more is None:  # the end, which is for every thread
+            waiting.put(None)
+            break
+        part = [*part, *more]
+    return part
 
 
 def _settings(scenario: str, offered_per_s: float, load: Load) -> Any:

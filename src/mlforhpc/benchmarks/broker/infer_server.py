@@ -28,7 +28,7 @@ VERSION = "1"
 CLASS = "broker"
 SOURCE = "Scenarios and rules after Reddi et al., MLPerf Inference Benchmark, ISCA 2020, doi 10.1109/ISCA45697.2020.00045"
 QUERIES = {"SingleStream": 64, "Server": 460}  # what LoadGen's early stopping needs
-SHARES = (0.9, 0.75, 0.6, 0.45, 0.3, 0.15)
+SHARES = (0.9, 0.7, 0.5, 0.3, 0.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,8 @@ SIZES = {
 TARGET = {"tiny": 0.0, "small": 0.0, "medium": 0.0, "large": 0.0}
 PLANS = {
     "tiny": Plan(core_min=0.3, memory_bytes=2**30, disk_bytes=2**24, machine="any"),
-    "small": Plan(core_min=5.0, memory_bytes=2**30, disk_bytes=2**25, machine="any, with a core to spare"),
-    "medium": Plan(core_min=20.0, memory_bytes=2**31, disk_bytes=2**26, machine="any, with a core to spare"),
+    "small": Plan(core_min=7.0, memory_bytes=2**30, disk_bytes=2**25, machine="any, with a core to spare"),
+    "medium": Plan(core_min=30.0, memory_bytes=2**31, disk_bytes=2**26, machine="any, with a core to spare"),
     "large": Plan(core_min=1000.0, memory_bytes=2**34, disk_bytes=2**28, machine="a node of its own"),
 }
 
