@@ -42,7 +42,7 @@ def _latencies(name: str, served: list[Served]) -> Panel:
         Series(label=f"p{p}", x=x, y=[_US * ran.latency_s[p] if p in ran.latency_s else None for _, ran in runs], style="bars")
         for p in PERCENTILES
     ]
-    return Panel(title=name, y_label="latency (us)", series=series, categories=[backend for backend, _ in runs])
+    return Panel(title=name, y_label="latency (us)", y_log=True, series=series, categories=[backend for backend, _ in runs])
 
 
 def _throughputs(name: str, served: list[Served]) -> Panel:
@@ -59,7 +59,7 @@ def _arrivals(name: str, served: list[Served], bound_s: float) -> Panel:
         for batch in dict.fromkeys(ran.batch for ran in s.runs if ran.scenario == "Server"):
             runs = sorted((ran for ran in s.runs if (ran.scenario, ran.batch) == ("Server", batch)), key=lambda ran: ran.offered_per_s)
             y: list[float | None] = [1e3 * ran.latency_s["99"] if "99" in ran.latency_s else None for ran in runs]
-            series.append(Series(label=f"{s.backend}, batch {batch}", x=[ran.offered_per_s for ran in runs], y=y))
+            series.append(Series(label=f"{s.backend}, batch {batch}", x=[ran.offered_per_s for ran in runs], y=y, style="points"))
     return Panel(
         title=name, x_label="offered queries a second", y_label="p99 latency (ms)", x_log=True, y_log=True, series=series,
         levels={f"bound {1e3 * bound_s:g} ms": 1e3 * bound_s},
@@ -84,8 +84,9 @@ def _runs(found: Inference) -> Table:
             rows.append([s.case.name, s.backend, ran.scenario, ran.batch, ran.offered_per_s, ran.rate_per_s, *latencies, verdict])
     caption = (
         f"Every run of LoadGen, at least {found.load.duration_s:g} s, the verdict its own; the last one of a scenario and batch stands. "
-        "Offered: what Server was sent, what the others were expected to reach. Server's rates fall from a share of Offline's until LoadGen "
-        "says VALID; Offline is done again where it was faster than expected. No MLPerf submission: rules, models and review are others."
+        "Offered: what Server was sent, what the others were expected to reach. Server's rates fall from a share of Offline's until "
+        "LoadGen says VALID; Offline is done again where it was faster than expected. No MLPerf submission: its rules, models and review "
+        "are others."
     )
     columns = [
         "surrogate",
