@@ -53,7 +53,7 @@ class Size:
 
 def _load(duration_s: float, calibration_s: float, queries: int, batches: tuple[int, ...] = (1, 16, 256)) -> Load:
     least = {scenario: max(n, queries) for scenario, n in QUERIES.items()}
-    return Load(duration_s=duration_s, calibration_s=calibration_s, queries=least, batches=batches, shares=SHARES, bound_s=0.01)
+    return Load(duration_s=duration_s, calibration_s=calibration_s, queries=least, batches=batches, shares=SHARES, bound_s=0.015)
 
 
 def _full(load: Load) -> Size:
