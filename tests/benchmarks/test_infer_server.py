@@ -45,7 +45,7 @@ def test_the_server_learns_and_answers_under_loadgen(tmp_path):
         found = infer(campaign.broker, [case], load, folder=tmp_path, seed=1, alone=True)
     assert [s.backend for s in found.served] == [HTTP, "numpy"], found.served
     through, called = found.served
-    assert through.worst < 1e-9 and called.worst < 1e-9 and len(through.standing) == len(called.standing) == 5
+    assert max(through.worst, called.worst) <= through.limit < 1e-5 and len(through.standing) == len(called.standing) == 5
     single = [s.run("SingleStream", 1).latency_s["50"] for s in (through, called)]
     assert single[0] > single[1]
 
