@@ -198,3 +198,26 @@ def test_offline_is_done_again_where_it_was_faster_than_expected(tmp_path):
     assert ended.returncode == 0, ended.stderr
     first, second, *_ = ast.literal_eval(ended.stdout)
     assert first == (False, ("Min duration satisfied",), 2400.0) and second[2] > 10_000.0
+
+
+def test_an_outcome_survives_its_file_even_with_an_infinite_error(tmp_path):
+    """Where no response was kept, or one was not finite."""
+    job_file = importlib.import_module("mlforhpc.scenarios.inference_job")
+    outcome = Outcome(version="1", error=0.5, calibrated_per_s={"1": 2.0}, runs=(replace(RAN, error=math.inf),))
+    job_file.write(tmp_path / "o.json", outcome)
+    assert job_file.read(tmp_path / "o.json", Outcome) == outcome
+
+
+def test_the_headline_is_of_what_loadgen_calls_valid():
+    """The most answers a second of a VALID run, over the same backend one by one; HTTP over the call of the same surrogate."""
+    latency = {"50": 2e-5, "90": 3e-5, "99": 4e-5}
+    single = replace(RAN, scenario="SingleStream", latency_s=latency)
+    offline = [replace(RAN, scenario="Offline", batch=b, rate_per_s=r, valid=b < 9) for b, r in ((1, 10.0), (4, 30.0), (9, 99.0))]
+    called = replace(served(single, *offline), backend="numpy")
+    through = replace(served(replace(single, latency_s={p: 5 * s for p, s in latency.items()})), backend="HTTP")
+    found = inference.Inference(load=replace(LOAD, batches=(1, 4, 9)), served=[called, through], skipped=[])
+    result = importlib.import_module("mlforhpc.scenarios.inference_result").result
+    headline = {k: v.value for k, v in result(found, target=0.0, installation=False, references=["a"]).headline.items()}
+    assert headline["answers a second"] == 30.0 and headline["gain of batching"] == 3.0
+    assert headline["HTTP over in-process"] == pytest.approx(5.0) and headline["p99 of one answer, us"] == pytest.approx(40.0)
+    assert headline["invalid runs"] == pytest.approx(1 / 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,10 +110,10 @@ D = TypeVar("D", Job, Outcome)
 
 
 def write(path: Path, what: Job | Outcome) -> None:
-    """As JSON."""
-    path.write_bytes(msgspec.json.encode(what))
+    """As JSON, in which an error may be Infinity."""
+    path.write_text(json.dumps(msgspec.to_builtins(what)), encoding="utf-8")
 
 
 def read(path: Path, kind: type[D]) -> D:
     """The inverse of `write`."""
-    return msgspec.json.decode(path.read_bytes(), type=kind)
+    return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), type=kind)

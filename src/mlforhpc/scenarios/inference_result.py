@@ -79,6 +79,11 @@ def _headline(found: Inference, target: float) -> dict[str, Interval]:
                 value=1e6 * ran.latency_s[percentile], note=f"{_name(s)}; {ONE_RUN}", better="lower",
                 meaning="SingleStream: from a query to its answer, one at a time, in process, by the quickest surrogate and backend.",
             )  # fmt: skip
+    return headline | _throughput(offline) | _http(found)
+
+
+def _throughput(offline: Sequence[tuple[Served, Ran | None]]) -> dict[str, Interval]:
+    headline: dict[str, Interval] = {}
     most = max(((ran.rate_per_s, s, ran) for s, ran in offline if ran and ran.valid), key=lambda row: row[0], default=None)
     if most:
         rate, s, ran = most
@@ -91,13 +96,18 @@ def _headline(found: Inference, target: float) -> dict[str, Interval]:
             value=rate / one.rate_per_s if one else None, reference=1.0, note=f"{_name(s)}, {_scenario(ran)} over batch 1", better="higher",
             meaning="How many times as many answers a second in batches as one by one, same surrogate and backend.",
         )  # fmt: skip
-    ratio = over_http(found)
-    if ratio is not None:
-        headline["HTTP over in-process"] = Interval(
-            value=ratio, reference=1.0, better="lower", note=f"p50 of SingleStream, the same surrogate; {ONE_RUN}",
-            meaning="How many times as long an answer takes through the server on loopback as by a call in the same process.",
-        )  # fmt: skip
     return headline
+
+
+def _http(found: Inference) -> dict[str, Interval]:
+    ratio = over_http(found)
+    if ratio is None:
+        return {}
+    figure = Interval(
+        value=ratio, reference=1.0, better="lower", note=f"p50 of SingleStream, the same surrogate; {ONE_RUN}",
+        meaning="How many times as long an answer takes through the server on loopback as by a call in the same process.",
+    )  # fmt: skip
+    return {"HTTP over in-process": figure}
 
 
 def over_http(found: Inference) -> float | None:
