@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from math import inf
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Online:
         self._lock = threading.Condition(threading.RLock())
         self._jobs: deque[Callable[[], None]] = deque()
         self._working = self._closing = self._unsaved = False
-        self._book = Book(simulation, terms, self.folder, broker.decide)
+        self._book = Book(simulation, terms, self.folder, self._decide)
         self._fits = Fits(broker, simulation, terms, self.folder, book=self._book, lock=self._lock, later=self._later)
         self._runs = Runs(broker, simulation, terms, self._lock, self._ran)
         self._means: dict[int, Mapping[str, FloatArray]] = {}
@@ -300,7 +300,7 @@ class Online:
         given = of_run(run, rho=rho, version=version, source="store" if stored else "simulation")
         with self._lock:
             self._book.other(given.source, kept=given.kept)
-        self._broker.decide("gate", source=given.source, rho=rho, key=run.key, version=version)
+        self._decide("gate", source=given.source, rho=rho, key=run.key, version=version)
         answer.set_result(given)
 
     def _score_later(self, pending: Pending, *runs: Future[Record]) -> None:
@@ -362,6 +362,11 @@ class Online:
             self._book.event(f"Not all runs of the store could be read: {error}")
         ledger.runs, ledger.run_s = max(ledger.runs, runs), max(ledger.run_s, run_s)
         curriculum.fitted_at = self._book.state.fitted_at if self._fits.live is not None else 0
+
+    def _decide(self, decision: str, /, **fields: Any) -> None:
+        """Trace it; a disk that is full holds up no answer (the trace tries again with the next event)."""
+        with suppress(OSError):
+            self._broker.decide(decision, **fields)
 
     def _later(self, job: Callable[[], None]) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -139,9 +140,11 @@ class Fits:
             state.refused += 1
         numbers = {} if scores is None else {"score": scores[0], "score_before": scores[1]}
         what = {"version": surrogate.version, "runs": len(data), "simulation": self._simulation.name, **numbers}
-        self._broker.decide("learned" if better else "refused", **what)
+        with suppress(OSError):  # of a full disk: the trace tries again with the next event
+            self._broker.decide("learned" if better else "refused", **what)
         self._book.event(state.last_learned)
-        self._book.save()
+        with suppress(OSError):  # it is saved again every second
+            self._book.save()
         self._forget()
 
     def _forget(self) -> None:
