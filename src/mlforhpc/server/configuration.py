@@ -33,6 +33,7 @@ from mlforhpc.server.service import Limits
 from mlforhpc.simulations import _toml
 from mlforhpc.simulations._source import simulation_of
 
+FOLDER, HOST, PORT = Path("mlforhpc-service"), "127.0.0.1", 8000
 TOKEN_VARIABLE = "MLFORHPC_TOKEN"
 SHORTEST_TOKEN = 16
 FIDELITY: Mapping[str, float] = {"nanoconfinement": 0.012, "charged_slit": 0.02}
@@ -77,9 +78,9 @@ class Configuration:
 
     served: Mapping[str, Served]
     engine: EngineChoice
-    folder: Path = Path("mlforhpc-service")
-    host: str = "127.0.0.1"
-    port: int = 8000
+    folder: Path = FOLDER
+    host: str = HOST
+    port: int = PORT
     trust: Trust = field(default_factory=Trust)
     certificate: Path | None = None
     key: Path | None = None
@@ -115,18 +116,18 @@ def configuration(
     everyone = _terms(top.section("terms")) if "terms" in top.values else {}
     overriding = {name: over[name] for name in _TERMS if name in over}
     served, notes = _served(top, simulations, everyone, overriding)
-    host = values["host"] or Configuration.host
+    host = values["host"] or HOST
     trust = _trust(host, _token(paths["token_file"], environment))
     tls = _tls(paths["certificate"], paths["key"])
     if trust.token is not None and not tls[0] and not is_loopback(host):
         notes.append("Without --certificate and --key the token and all answers go over the network as they are.")
-    port = Configuration.port if values["port"] is None else values["port"]
+    port = PORT if values["port"] is None else values["port"]
     if not 0 <= port <= 65535:
         top.wrong("port", "a number from 0 to 65535", port)
     return Configuration(
         served=served,
         engine=engine_choice(values["engine"] or "processes", slots=values["slots"], file=file),
-        folder=paths["folder"] or Path("mlforhpc-service"),
+        folder=paths["folder"] or FOLDER,
         host=host,
         port=port,
         trust=trust,
@@ -205,7 +206,7 @@ def _simulation(name: str, table: Section) -> Simulation:
 def _terms(table: Section, *others: str) -> dict[str, Any]:
     """The terms that a table says; `others` are what else it may have."""
     table.only(*_TERMS, "settings", *others)
-    terms = {name: table.get(name, kind, None) for name, kind in _TERMS.items() if name in table.values}
+    terms: dict[str, Any] = {name: table.get(name, kind, None) for name, kind in _TERMS.items() if name in table.values}
     if "settings" in table.values:
         terms["settings"] = dict(table.section("settings").values)
     return terms
@@ -217,7 +218,7 @@ def _limits(table: Section | None, *, loopback: bool) -> Limits:
         return limits
     kinds: dict[str, type] = {each.name: float if isinstance(getattr(limits, each.name), float) else int for each in fields(Limits)}
     table.only(*kinds)
-    said = {name: table.get(name, kind, None) for name, kind in kinds.items() if name in table.values}
+    said: dict[str, Any] = {name: table.get(name, kind, None) for name, kind in kinds.items() if name in table.values}
     for name, value in said.items():
         if not (value > 0 or (value == 0 and name == "client_rate_per_s")):
             table.wrong(name, "a number above 0", value)
