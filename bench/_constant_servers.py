@@ -78,4 +78,12 @@ if __name__ == "__main__":
     kind, file, port = sys.argv[1:]
     app = {"constant": constant, "fastapi": fastapi}[kind](Path(file).read_bytes())
     options: dict[str, Any] = {"server_header": False, "proxy_headers": False, "timeout_keep_alive": 75, "ws": "none"}
-    uvicorn.run(app, port=int(port), http=within(1024) if kind == "constant" else "httptools", loop="uvloop", access_log=False, log_config=None, **options)
+    uvicorn.run(
+        app,
+        port=int(port),
+        http=within(1024) if kind == "constant" else "httptools",
+        loop="uvloop",
+        access_log=False,
+        log_config=None,
+        **options,
+    )

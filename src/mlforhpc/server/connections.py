@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -28,7 +28,7 @@ def within(most: int) -> Any:
             return _Refusing()
         made = HttpToolsProtocol(server_state=server_state, **parts)
         begin = made.connection_made
-        made.connection_made = lambda transport: begin(_Joining(transport))  # type: ignore[method-assign]
+        made.connection_made = lambda transport: begin(cast(Any, _Joining(transport)))  # type: ignore[method-assign]
         return made
 
     return protocol
