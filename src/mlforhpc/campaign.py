@@ -18,6 +18,7 @@ from typing import Any
 
 from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
+from mlforhpc.broker.task import Keep
 from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.engine import Engine
@@ -39,13 +40,23 @@ class Campaign:
         trace: the events; subscribe for progress.
     """
 
-    def __init__(self, folder: str | Path, *, engine: str | EngineChoice | Engine = "processes", slots: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        engine: str | EngineChoice | Engine = "processes",
+        slots: int | None = None,
+        budget_bytes: int | None = None,
+        keep: Keep = "must",
+    ) -> None:
         """Assemble everything.
 
         Args:
             folder: made if it is not there; one campaign at a time may hold it.
             engine: "NAME", "NAME:ADDRESS", a table of mlforhpc.toml (`core.choice`), or an Engine.
             slots: how many; None = what the engine finds.
+            budget_bytes: that `store/` may take; None = as much as the disk has.
+            keep: what a full store or disk means: "must": the work stops; "may": simulations are answered and not kept (see `Broker`).
 
         Raises:
             UsageError: the folder cannot be written, slots < 1, or the engine does not take what it is given.
@@ -60,9 +71,9 @@ class Campaign:
         began_ns = clock.now_ns()
         self.engine: Engine = _made(engine_choice(engine, slots=slots), clock) if isinstance(engine, str | EngineChoice) else engine
         self.trace = Trace(self.folder / "events.jsonl", clock)
-        self._stores = FolderStore.open(self.folder / "store"), FolderStore.open(self.folder / "referee")
+        self._stores = FolderStore.open(self.folder / "store", budget_bytes=budget_bytes), FolderStore.open(self.folder / "referee")
         self._dispatcher = Dispatcher(engine=self.engine, trace=self.trace)
-        self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned")
+        self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned", keep=keep)
         self.referee = Broker(self._dispatcher, store=self._stores[1], charge="measurement")
         self._open = True
         self._began_ns = began_ns

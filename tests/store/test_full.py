@@ -42,7 +42,7 @@ def test_full_disk(small_disk, make_record, same, size):
 
 def test_full_index(store, make_record):
     """The same without a small disk, by SQLite's own limit; in a group, the records that fit are kept."""
-    connection = store._commits._connection
+    connection = store._writing.commits._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count={pages + 10}")
     kept, _ = _fill(store, make_record, 500)

@@ -1,0 +1,244 @@
+"""Prune: the one way in which acknowledged records go, and only those that were asked for, the oldest first.
+
+    rows, some hundred a transaction -> array files that no row uses any more -> free pages, in short steps -> the log
+
+After each step the store is sound, and between steps others write; what a killed prune left to do, the next one does.
+Space is freed with SQLite's incremental vacuum, which needs no second copy of the index (sqlite.org/pragma.html).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.record import ANSWERS
+from mlforhpc.store.arrays import ArrayFiles
+from mlforhpc.store.budget import Budget, empty_log, pages_bytes
+from mlforhpc.store.commits import GroupCommit, transaction
+from mlforhpc.store.index import PAGE_ROWS, Index, Row
+from mlforhpc.store.verification import verified_head
+
+_OUTLINE = (
+    "SELECT id, key, simulation, version, outcome, cost_s, hash, CASE WHEN payload IS NULL THEN head END, NULL, size_bytes"
+    " FROM record WHERE id > ? ORDER BY id LIMIT ?"
+)
+_ROWS = 500
+_STEP_PAGES = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which records may go: those that meet all that is said.
+
+    Attributes:
+        simulation, version, outcome: of the record; None = any.
+        old_versions: only records of another version than the newest record of their simulation.
+        down_to_bytes: the oldest of them, until the store takes no more than this; None = all of them.
+    """
+
+    simulation: str | None = None
+    version: str | None = None
+    outcome: str | None = None
+    old_versions: bool = False
+    down_to_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self == Selection():
+            raise UsageError("Say what may go: a simulation, a version, old versions, an outcome, or down to which size.")
+        if self.outcome is not None and self.outcome not in ANSWERS:
+            raise UsageError(f"A store keeps the outcomes {', '.join(ANSWERS)}, found '{self.outcome}'.")
+        if self.down_to_bytes is not None and self.down_to_bytes < 0:
+            raise UsageError(f"A size is 0 bytes or more, found {self.down_to_bytes}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunedLine:
+    """Records of one kind that went, or would go."""
+
+    simulation: str
+    version: str
+    outcome: str
+    records: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What went, or would go.
+
+    Attributes:
+        dry_run: nothing went.
+        lines: by simulation, version and outcome.
+        array_files: that no record uses any more.
+        before_bytes, after_bytes: that the store takes (a dry run estimates the latter).
+    """
+
+    dry_run: bool
+    lines: tuple[PrunedLine, ...]
+    array_files: int
+    before_bytes: int
+    after_bytes: int
+
+    @property
+    def records(self) -> int:
+        return sum(line.records for line in self.lines)
+
+
+class _Candidate(NamedTuple):
+    """A record that may go; `file_bytes` of its array file `sha256`, if it has one."""
+
+    id: int
+    hash: bytes
+    kind: tuple[str, str, str]
+    row_bytes: int
+    file_bytes: int
+    sha256: str
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What may go, oldest first, and what that frees.
+
+    Attributes:
+        candidates: that have not gone.
+        users: sha256 of an array file -> how many records use it.
+        row_bytes: of all rows, without what SQLite adds.
+        array_bytes: of array files that still have a user.
+    """
+
+    candidates: deque[_Candidate]
+    users: Counter[str]
+    row_bytes: int
+    array_bytes: int
+
+    def take(self, wanted_bytes: int | None, index_bytes: int) -> list[_Candidate]:
+        """The next candidates, no more than free the wanted bytes: each its share of the index, and the files it was the last to use."""
+        taken: list[_Candidate] = []
+        freed = 0
+        while self.candidates and len(taken) < _ROWS and (wanted_bytes is None or freed < wanted_bytes):
+            taken.append(candidate := self.candidates.popleft())
+            freed += index_bytes * candidate.row_bytes // max(1, self.row_bytes)
+            if candidate.sha256:
+                self.users[candidate.sha256] -= 1
+                if not self.users[candidate.sha256]:
+                    freed += candidate.file_bytes
+                    self.array_bytes -= candidate.file_bytes
+        return taken
+
+
+def prune(commits: GroupCommit, budget: Budget, index: Index, arrays: ArrayFiles, folder: Path, *, of: Selection, dry_run: bool) -> Pruned:
+    """See `FolderStore.prune`."""
+    with commits.alone() as connection:
+        live_bytes = _live_bytes(connection)
+        before_bytes = pages_bytes(connection) + budget.recount()
+    plan = _planned(index, folder, of)
+    index_bytes, gone = live_bytes, list[_Candidate]()
+    while plan.candidates:
+        used_bytes = index_bytes + plan.array_bytes
+        if of.down_to_bytes is not None and used_bytes <= of.down_to_bytes:
+            break
+        taken = plan.take(None if of.down_to_bytes is None else used_bytes - of.down_to_bytes, live_bytes)
+        gone += taken
+        if dry_run:
+            index_bytes -= sum(live_bytes * candidate.row_bytes // max(1, plan.row_bytes) for candidate in taken)
+        else:
+            with commits.alone() as connection:
+                _delete(connection, taken)
+                index_bytes = _live_bytes(connection)
+    if dry_run:
+        unused = sum(not plan.users[file.stem] for file in arrays.files())
+        after_bytes = index_bytes + plan.array_bytes
+    else:
+        unused = _sweep(commits, budget, index, arrays, folder)
+        after_bytes = _give_back(commits) + budget.array_bytes()
+    return Pruned(dry_run=dry_run, lines=_lines(gone), array_files=unused, before_bytes=before_bytes, after_bytes=after_bytes)
+
+
+def _planned(index: Index, folder: Path, of: Selection) -> _Plan:
+    found: deque[_Candidate] = deque()
+    users: Counter[str] = Counter()
+    files: dict[str, int] = {}
+    newest: dict[str, str] = {}
+    row_bytes = 0
+    for row, size_bytes in _outline(index):
+        sha256 = "" if row.head is None else json.loads(verified_head(row, folder))["sha256"]
+        file_bytes = size_bytes - len(cast(bytes, row.head)) if sha256 else 0
+        if sha256:
+            users[sha256] += 1
+            files[sha256] = file_bytes
+        row_bytes += size_bytes - file_bytes
+        newest[row.simulation] = row.version
+        if all(wanted in (None, value) for wanted, value in zip((of.simulation, of.version, of.outcome), row[2:5], strict=True)):
+            found.append(_Candidate(row.id, cast(bytes, row.hash), row[2:5], size_bytes - file_bytes, file_bytes, sha256))
+    if of.old_versions:
+        found = deque(candidate for candidate in found if candidate.kind[1] != newest[candidate.kind[0]])
+    return _Plan(found, users, row_bytes, sum(files.values()))
+
+
+def _outline(index: Index) -> Iterator[tuple[Row, int]]:
+    """Every row and its size, in short pages; `head` only where the numbers are in a file, no payloads."""
+    after = 0
+    while page := index.ask(_OUTLINE, (after, PAGE_ROWS)):
+        for *fields, size_bytes in page:
+            row = Row(*fields)  # type: ignore[arg-type]
+            yield row, cast(int, size_bytes)
+            after = row.id
+
+
+def _delete(connection: sqlite3.Connection, taken: list[_Candidate]) -> None:
+    """In one transaction; an id that has another record by now is left alone."""
+    with transaction(connection):
+        connection.executemany("DELETE FROM record WHERE id = ? AND hash = ?", [(candidate.id, candidate.hash) for candidate in taken])
+
+
+def _sweep(commits: GroupCommit, budget: Budget, index: Index, arrays: ArrayFiles, folder: Path) -> int:
+    """Delete the array files that no record uses. Nobody commits meanwhile, so none comes into use."""
+    if next(arrays.files(), None) is None:
+        return 0
+    with commits.alone():
+        used = {json.loads(verified_head(row, folder))["sha256"] for row, _ in _outline(index) if row.head is not None}
+        unused = [file for file in arrays.files() if file.stem not in used]
+        for file in unused:
+            file.unlink()
+        budget.recount()
+    return len(unused)
+
+
+def _give_back(commits: GroupCommit) -> int:
+    """Cut the index to what is in use; its bytes. A store from before incremental vacuum is rewritten once, which turns that on."""
+    with commits.alone() as connection:
+        if not connection.execute("PRAGMA auto_vacuum").fetchone()[0]:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            connection.execute("VACUUM")
+    free = 1
+    while free:
+        with commits.alone() as connection:
+            connection.execute(f"PRAGMA incremental_vacuum({_STEP_PAGES})").fetchall()  # a row is a page: all of them, or it stops
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    with commits.alone() as connection:
+        empty_log(connection)
+        return pages_bytes(connection)
+
+
+def _live_bytes(connection: sqlite3.Connection) -> int:
+    """Of the index's pages that are in use."""
+    (free,), (size,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("freelist_count", "page_size"))
+    return pages_bytes(connection) - int(free) * int(size)
+
+
+def _lines(gone: list[_Candidate]) -> tuple[PrunedLine, ...]:
+    records: Counter[tuple[str, str, str]] = Counter()
+    sizes: Counter[tuple[str, str, str]] = Counter()
+    for candidate in gone:
+        records[candidate.kind] += 1
+        sizes[candidate.kind] += candidate.row_bytes + candidate.file_bytes
+    return tuple(
+        PrunedLine(simulation=kind[0], version=kind[1], outcome=kind[2], records=records[kind], size_bytes=sizes[kind])
+        for kind in sorted(records)
+    )
