@@ -61,11 +61,10 @@ class Budget:
         self.limit_bytes = limit_bytes
         self._folder, self._lock, self._arrays = folder, lock, arrays
 
-    def recount(self) -> int:
-        """Count arrays/ anew."""
-        total = self._arrays.total_bytes()
-        self._lock.write_count(total)
-        return total
+    def recount(self) -> None:
+        """Count arrays/ anew, if anybody who writes to this store has a budget."""
+        if self.limit_bytes is not None or self._lock.read_count() is not None:
+            self._lock.write_count(self._arrays.total_bytes())
 
     def array_bytes(self) -> int:
         """The running count, or a count if nobody keeps one."""

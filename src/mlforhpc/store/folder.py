@@ -257,8 +257,7 @@ def _open_for_writing(
         prepare(connection, folder, shared=shared)
         arrays.begin(alone=shared)
         release.callback(arrays.end)
-        if budget_bytes is not None:
-            budget.recount()
+        budget.recount()
         sync_folder(folder)
         sync_folder(folder.parent)
     reader = connect(folder / "index.sqlite", "rw")

@@ -1,6 +1,6 @@
 """Prune: the one way in which acknowledged records go, and only those that were asked for, the oldest first.
 
-    rows, some hundred a transaction -> array files that no row uses any more -> free pages, in short steps -> the log
+    rows, a hundred a transaction -> array files that no row uses any more -> free pages, in short steps -> the log
 
 After each step the store is sound, and between steps others write; what a killed prune left to do, the next one does.
 Space is freed with SQLite's incremental vacuum, which needs no second copy of the index (sqlite.org/pragma.html).
@@ -28,7 +28,7 @@ _OUTLINE = (
     "SELECT id, key, simulation, version, outcome, cost_s, hash, CASE WHEN payload IS NULL THEN head END, NULL, size_bytes"
     " FROM record WHERE id > ? ORDER BY id LIMIT ?"
 )
-_ROWS = 500
+_ROWS, _STEP_BYTES = 100, 256 << 10  # of a transaction: its log is longer than what it deletes, and disks are full when people prune
 _STEP_PAGES = 1_000
 
 
@@ -49,7 +49,7 @@ class Selection:
     down_to_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if self == Selection():
+        if not self.old_versions and (self.simulation, self.version, self.outcome, self.down_to_bytes) == (None,) * 4:
             raise UsageError("Say what may go: a simulation, a version, old versions, an outcome, or down to which size.")
         if self.outcome is not None and self.outcome not in ANSWERS:
             raise UsageError(f"A store keeps the outcomes {', '.join(ANSWERS)}, found '{self.outcome}'.")
@@ -120,9 +120,10 @@ class _Plan:
     def take(self, wanted_bytes: int | None, index_bytes: int) -> list[_Candidate]:
         """The next candidates, no more than free the wanted bytes: each its share of the index, and the files it was the last to use."""
         taken: list[_Candidate] = []
-        freed = 0
-        while self.candidates and len(taken) < _ROWS and (wanted_bytes is None or freed < wanted_bytes):
+        freed = row_bytes = 0
+        while self.candidates and len(taken) < _ROWS and row_bytes < _STEP_BYTES and (wanted_bytes is None or freed < wanted_bytes):
             taken.append(candidate := self.candidates.popleft())
+            row_bytes += candidate.row_bytes
             freed += index_bytes * candidate.row_bytes // max(1, self.row_bytes)
             if candidate.sha256:
                 self.users[candidate.sha256] -= 1
@@ -135,8 +136,10 @@ class _Plan:
 def prune(commits: GroupCommit, budget: Budget, index: Index, arrays: ArrayFiles, folder: Path, *, of: Selection, dry_run: bool) -> Pruned:
     """See `FolderStore.prune`."""
     with commits.alone() as connection:
+        if not dry_run:
+            empty_log(connection)  # on a disk that is nearly full, its space is what the first step needs
         live_bytes = _live_bytes(connection)
-        before_bytes = pages_bytes(connection) + budget.recount()
+        before_bytes = pages_bytes(connection) + arrays.total_bytes()
     plan = _planned(index, folder, of)
     index_bytes, gone = live_bytes, list[_Candidate]()
     while plan.candidates:
