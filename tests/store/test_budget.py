@@ -18,7 +18,9 @@ WRITER = Path(__file__).with_name("writer_process.py")
 
 def on_disk(folder):
     """Bytes of index, log and array files, by looking."""
-    return sum(path.stat().st_size for path in [*folder.glob("index.sqlite*"), *folder.glob("arrays/*/*")] if not path.name.endswith("-shm"))
+    return sum(
+        path.stat().st_size for path in [*folder.glob("index.sqlite*"), *folder.glob("arrays/*/*")] if not path.name.endswith("-shm")
+    )
 
 
 def fill(store, make_record, size, first=0):

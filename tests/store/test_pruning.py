@@ -41,7 +41,9 @@ def there(store):
 
 def on_disk(folder):
     """Bytes of index, log and array files."""
-    return sum(path.stat().st_size for path in [*folder.glob("index.sqlite*"), *folder.glob("arrays/*/*")] if not path.name.endswith("-shm"))
+    return sum(
+        path.stat().st_size for path in [*folder.glob("index.sqlite*"), *folder.glob("arrays/*/*")] if not path.name.endswith("-shm")
+    )
 
 
 ALL = [*range(200), *range(1_000, 1_020)]
