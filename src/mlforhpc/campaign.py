@@ -38,6 +38,7 @@ class Campaign:
         broker: what scenarios use; its answers are kept in `store/`, its tasks charged to the learned method.
         referee: a second view for measurement, kept in `referee/`.
         trace: the events; subscribe for progress.
+        budget_bytes: that `store/` may take.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Campaign:
         """
         if slots is not None and slots < 1:
             raise UsageError(f"slots must be at least 1, found {slots}.")
-        self.folder = Path(folder)
+        self.folder, self.budget_bytes = Path(folder), budget_bytes
         self._lock = _locked(self.folder)
         clock = Clock()
         began_ns = clock.now_ns()

@@ -80,8 +80,7 @@ def test_a_page_is_bounded(filled, monkeypatch):
     page = filled.select("electrolyte", where={"h": (44.0, None)})
     assert page.records == () and page.after == 100
     assert seeds(filled, where={"h": (44.0, None)}) == list(range(287, 300))
-    monkeypatch.setattr(selecting, "_PAGE_BYTES", 70_000)
-    assert len(filled.select("electrolyte", where={"h": (None, 99.0)}, version="2").records) == 1
+    assert len(filled.select("electrolyte", where={"h": (None, 99.0)}, version="2", limit_bytes=70_000).records) == 1
 
 
 def test_nothing_to_ask(filled):

@@ -29,7 +29,7 @@ from mlforhpc.store.index import Index, connect, prepare
 from mlforhpc.store.locks import CommitLock, WriterLock
 from mlforhpc.store.pruning import Pruned, Selection, prune
 from mlforhpc.store.reading import open_for_reading
-from mlforhpc.store.selecting import Conditions, Page, Query, count, select
+from mlforhpc.store.selecting import PAGE_BYTES, Conditions, Page, Query, count, select
 from mlforhpc.store.verification import damages, whole
 
 _OWN = ("index.sqlite", "commit.lock", "writers.lock", "arrays", "parts")
@@ -129,7 +129,9 @@ class FolderStore:
                     yield record
             after = page[-1].id
 
-    def select(self, simulation: str, *, after: int = 0, limit: int = 200, **conditions: Unpack[Conditions]) -> Page:
+    def select(
+        self, simulation: str, *, after: int = 0, limit: int = 200, limit_bytes: int = PAGE_BYTES, **conditions: Unpack[Conditions]
+    ) -> Page:
         """One page of the records that meet all conditions; a damaged one is named in it and not returned.
 
             page = store.select("borehole", where={"rw": (0.05, 0.1), "n": 3})    # a range with its ends (None = open), a value
@@ -137,15 +139,18 @@ class FolderStore:
         Args:
             simulation: of which.
             after: `page.after` of the page before; good until a prune removes the newest records.
-            limit: of records, 1 to 1,000. A page ends earlier at 64 MB, or after 20,000 rows that do not match: only
-                `page.after is None` says that there is no more.
+            limit: of records, 1 to 1,000. A page ends earlier once it has looked at 20,000 rows: only `page.after is None` says that
+                there is no more.
+            limit_bytes: of arrays, with which a page ends; the first record may have more.
             conditions: where, settings, outcome, version, fidelity; see `Conditions`.
 
         Raises:
             UsageError: a name that no record of the simulation has (with a suggestion), a number that is not finite, an empty range.
         """
         with self._reading():
-            return select(self.index, self._arrays, self.folder, Query(simulation, conditions), after=after, limit=limit)
+            return select(
+                self.index, self._arrays, self.folder, Query(simulation, conditions), after=after, limit=limit, limit_bytes=limit_bytes
+            )
 
     def count(self, simulation: str, **conditions: Unpack[Conditions]) -> int:
         """How many records meet all conditions."""

@@ -27,7 +27,7 @@ from mlforhpc.store.verification import verified_head, whole
 Wanted: TypeAlias = Value | tuple[float | None, float | None]
 PAGE_RECORDS = 1_000
 LOOKED_AT_ROWS = 20_000
-_PAGE_BYTES = 64 << 20
+PAGE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class _Asked(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Asked)
 
 
-def select(index: Index, arrays: ArrayFiles, folder: Path, query: Query, *, after: int, limit: int) -> Page:
+def select(index: Index, arrays: ArrayFiles, folder: Path, query: Query, *, after: int, limit: int, limit_bytes: int) -> Page:
     """One page; see `FolderStore.select`."""
     if not 1 <= limit <= PAGE_RECORDS:
         raise UsageError(f"A page has 1 to {PAGE_RECORDS} records, found limit={limit}.")
@@ -119,10 +119,14 @@ def select(index: Index, arrays: ArrayFiles, folder: Path, query: Query, *, afte
                 damaged.append(str(error))
             else:
                 records += [] if record is None else [record]
-                size_bytes += 0 if record is None else sum(array.nbytes for array in record.outputs.values())
-        if len(records) >= limit or size_bytes >= _PAGE_BYTES or looked >= LOOKED_AT_ROWS:
+                size_bytes += 0 if record is None else _bytes(record)
+        if len(records) >= limit or size_bytes >= limit_bytes or looked >= LOOKED_AT_ROWS:
             return Page(records=tuple(records), damaged=tuple(damaged), after=after)
     return Page(records=tuple(records), damaged=tuple(damaged), after=None)
+
+
+def _bytes(record: Record) -> int:
+    return sum(array.nbytes for group in (record.outputs, record.standard_errors) for array in group.values())
 
 
 def count(index: Index, folder: Path, query: Query) -> int:
