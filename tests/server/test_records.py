@@ -120,7 +120,7 @@ def test_long_arrays_are_left_out_of_pages(kept):
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_an_export_is_that_of_the_store(kept, tmp_path, format):
-    """Byte for byte for CSV, value for value for Parquet; no file is left."""
+    """Byte for byte."""
     if format == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
     status, told, content = kept.call("GET", f"/v1/records/export?simulation=wire&format={format}")
@@ -128,11 +128,11 @@ def test_an_export_is_that_of_the_store(kept, tmp_path, format):
     assert told["content-disposition"] == f'attachment; filename="records.{format}"' and int(told["content-length"]) == len(content)
     with FolderStore.open(kept.service.campaign.folder / "store", read_only=True) as store:
         assert export(store, tmp_path / f"own.{format}", "wire") == 120
+    assert content == (tmp_path / f"own.{format}").read_bytes()
     if format == "csv":
-        assert content == (tmp_path / "own.csv").read_bytes()
         assert len(list(csv.DictReader(io.StringIO(content.decode())))) == 120
     else:
-        assert parquet.read_table(io.BytesIO(content)).equals(parquet.read_table(tmp_path / "own.parquet"))
+        assert parquet.read_table(io.BytesIO(content)).column("h").to_pylist() == [i / 10 for i in range(120)]
 
 
 def test_an_export_leaves_no_file(kept, tmp_path, monkeypatch):
