@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mlforhpc.core.errors import StoreDamaged, StoreError, StoreFull, UsageError
-from mlforhpc.store import FolderStore
+from mlforhpc.store import FolderStore, pruning
 
 WRITER = Path(__file__).with_name("writer_process.py")
 
@@ -46,6 +47,13 @@ def on_disk(folder):
     )
 
 
+@pytest.fixture(params=["room for a copy", "no room"])
+def room(request, monkeypatch):
+    """The disk has room for a second index, or says that it has not."""
+    if request.param == "no room":
+        monkeypatch.setattr(pruning.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+
+
 ALL = [*range(200), *range(1_000, 1_020)]
 ASKED = {
     "simulation": ({"simulation": "other"}, lambda i: i >= 1_000),
@@ -59,7 +67,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_what_was_asked_for_goes(filled, name):
+def test_what_was_asked_for_goes(filled, name, room):
     """A dry run says it and changes nothing; then those go, and the array files that nobody uses any more."""
     asked, goes = ASKED[name]
     before = on_disk(filled.folder)
@@ -89,7 +97,7 @@ def test_the_lines_say_what_went(filled):
 
 
 @pytest.mark.parametrize("size", [20, 900, 10_000], ids=["small", "several pages", "array files"])
-def test_down_to_a_size_takes_the_oldest(store, make_record, size):
+def test_down_to_a_size_takes_the_oldest(store, make_record, size, room):
     """What stays is the newest, fits the size, and fills most of it; the dry run said about as many."""
     for future in [store.put(make_record(i, size=size)) for i in range(600 if size < 10_000 else 60)]:
         future.result()
@@ -102,6 +110,14 @@ def test_down_to_a_size_takes_the_oldest(store, make_record, size):
     assert abs(said.records - done.records) <= 0.1 * count
     assert abs(said.after_bytes - target) < 0.1 * target
     assert store.prune(down_to_bytes=target, dry_run=False).records == 0
+
+
+def test_what_goes_from_between_gives_space_back(filled, make_record):
+    """Every fifth of small rows: their pages stay partly filled, so the index is rewritten; the dry run had reckoned so."""
+    for future in [filled.put(record_of(make_record, i)) for i in range(200, 3_000) if i % 8]:
+        future.result()
+    said, done = filled.prune(outcome="failed"), filled.prune(outcome="failed", dry_run=False)
+    assert done.after_bytes == on_disk(filled.folder) <= said.after_bytes < said.before_bytes - sum(line.size_bytes for line in said.lines)
 
 
 def test_down_to_a_size_within_a_choice(filled):
@@ -227,7 +243,7 @@ def test_kill_9_while_pruning(tmp_path, make_record):
     """Six kills at random moments: what was not asked for is all there, and the prune after it finishes the work."""
     code = (
         "import sys; from mlforhpc.store import FolderStore, pruning\n"
-        "pruning._ROWS, pruning._STEP_PAGES = 5, 5\n"
+        "pruning._STEP_ROWS, pruning._STEP_PAGES = 5, 5\n"
         f"store = FolderStore.open({str(tmp_path / 's')!r}, budget_bytes=10**9); print('open', flush=True)\n"
         "store.prune(version=sys.argv[1], dry_run=False); print('done', flush=True)"
     )

@@ -1,17 +1,19 @@
 """Prune: the one way in which acknowledged records go, and only those that were asked for, the oldest first.
 
-    rows, a hundred a transaction -> array files that no row uses any more -> free pages, in short steps -> the log
+    rows, a hundred a transaction -> array files that no row uses any more -> VACUUM, or free pages in short steps -> the log
 
 After each step the store is sound, and between steps others write; what a killed prune left to do, the next one does.
-Space is freed with SQLite's incremental vacuum, which needs no second copy of the index (sqlite.org/pragma.html).
+Source of what SQLite does with space: sqlite.org/lang_vacuum.html, pragma.html (auto_vacuum).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -28,7 +30,7 @@ _OUTLINE = (
     "SELECT id, key, simulation, version, outcome, cost_s, hash, CASE WHEN payload IS NULL THEN head END, NULL, size_bytes"
     " FROM record WHERE id > ? ORDER BY id LIMIT ?"
 )
-_ROWS, _STEP_BYTES = 100, 256 << 10  # of a transaction: its log is longer than what it deletes, and disks are full when people prune
+_STEP_ROWS, _STEP_BYTES = 100, 256 << 10  # its log is longer than what it deletes, and disks are full when people prune
 _STEP_PAGES = 1_000
 
 
@@ -108,28 +110,30 @@ class _Plan:
     Attributes:
         candidates: that have not gone.
         users: sha256 of an array file -> how many records use it.
-        row_bytes: of all rows, without what SQLite adds.
         array_bytes: of array files that still have a user.
+        index_bytes: of the index without what has gone.
+        index_share: bytes of the index for a byte of a row.
     """
 
     candidates: deque[_Candidate]
     users: Counter[str]
-    row_bytes: int
     array_bytes: int
+    index_bytes: float
+    index_share: float
 
-    def take(self, wanted_bytes: int | None, index_bytes: int) -> list[_Candidate]:
-        """The next candidates, no more than free the wanted bytes: each its share of the index, and the files it was the last to use."""
+    @property
+    def left_bytes(self) -> int:
+        return int(self.index_bytes) + self.array_bytes
+
+    def take(self, down_to_bytes: int | None) -> list[_Candidate]:
+        """The next candidates: all, or until what is left fits."""
         taken: list[_Candidate] = []
-        freed = row_bytes = 0
-        while self.candidates and len(taken) < _ROWS and row_bytes < _STEP_BYTES and (wanted_bytes is None or freed < wanted_bytes):
+        while self.candidates and (down_to_bytes is None or self.left_bytes > down_to_bytes):
             taken.append(candidate := self.candidates.popleft())
-            row_bytes += candidate.row_bytes
-            freed += index_bytes * candidate.row_bytes // max(1, self.row_bytes)
+            self.index_bytes -= self.index_share * candidate.row_bytes
             if candidate.sha256:
                 self.users[candidate.sha256] -= 1
-                if not self.users[candidate.sha256]:
-                    freed += candidate.file_bytes
-                    self.array_bytes -= candidate.file_bytes
+                self.array_bytes -= 0 if self.users[candidate.sha256] else candidate.file_bytes
         return taken
 
 
@@ -138,32 +142,24 @@ def prune(commits: GroupCommit, budget: Budget, index: Index, arrays: ArrayFiles
     with commits.alone() as connection:
         if not dry_run:
             empty_log(connection)  # on a disk that is nearly full, its space is what the first step needs
-        live_bytes = _live_bytes(connection)
-        before_bytes = pages_bytes(connection) + arrays.total_bytes()
-    plan = _planned(index, folder, of)
-    index_bytes, gone = live_bytes, list[_Candidate]()
-    while plan.candidates:
-        used_bytes = index_bytes + plan.array_bytes
-        if of.down_to_bytes is not None and used_bytes <= of.down_to_bytes:
-            break
-        taken = plan.take(None if of.down_to_bytes is None else used_bytes - of.down_to_bytes, live_bytes)
-        gone += taken
-        if dry_run:
-            index_bytes -= sum(live_bytes * candidate.row_bytes // max(1, plan.row_bytes) for candidate in taken)
-        else:
-            with commits.alone() as connection:
-                _delete(connection, taken)
-                index_bytes = _live_bytes(connection)
+        live_bytes, before_bytes = _live_bytes(connection), pages_bytes(connection) + arrays.total_bytes()
+    plan = _planned(index, folder, of, live_bytes)
+    gone = plan.take(of.down_to_bytes)
     if dry_run:
         unused = sum(not plan.users[file.stem] for file in arrays.files())
-        after_bytes = index_bytes + plan.array_bytes
-    else:
-        unused = _sweep(commits, budget, index, arrays, folder)
-        after_bytes = _give_back(commits) + budget.array_bytes()
-    return Pruned(dry_run=dry_run, lines=_lines(gone), array_files=unused, before_bytes=before_bytes, after_bytes=after_bytes)
+        return Pruned(dry_run=True, lines=_lines(gone), array_files=unused, before_bytes=before_bytes, after_bytes=plan.left_bytes)
+    taken, unused = gone, 0
+    while True:
+        _delete(commits, taken)
+        unused += _sweep(commits, budget, index, arrays, folder)
+        plan.index_bytes = _give_back(commits, folder)
+        if of.down_to_bytes is None or not (taken := plan.take(of.down_to_bytes)):
+            break
+        gone += taken  # the rows' shares of the index were smaller than reckoned
+    return Pruned(dry_run=False, lines=_lines(gone), array_files=unused, before_bytes=before_bytes, after_bytes=plan.left_bytes)
 
 
-def _planned(index: Index, folder: Path, of: Selection) -> _Plan:
+def _planned(index: Index, folder: Path, of: Selection, live_bytes: int) -> _Plan:
     found: deque[_Candidate] = deque()
     users: Counter[str] = Counter()
     files: dict[str, int] = {}
@@ -181,7 +177,7 @@ def _planned(index: Index, folder: Path, of: Selection) -> _Plan:
             found.append(_Candidate(row.id, cast(bytes, row.hash), row[2:5], size_bytes - file_bytes, file_bytes, sha256))
     if of.old_versions:
         found = deque(candidate for candidate in found if candidate.kind[1] != newest[candidate.kind[0]])
-    return _Plan(found, users, row_bytes, sum(files.values()))
+    return _Plan(found, users, sum(files.values()), live_bytes, live_bytes / max(1, row_bytes))
 
 
 def _outline(index: Index) -> Iterator[tuple[Row, int]]:
@@ -194,10 +190,17 @@ def _outline(index: Index) -> Iterator[tuple[Row, int]]:
             after = row.id
 
 
-def _delete(connection: sqlite3.Connection, taken: list[_Candidate]) -> None:
-    """In one transaction; an id that has another record by now is left alone."""
-    with transaction(connection):
-        connection.executemany("DELETE FROM record WHERE id = ? AND hash = ?", [(candidate.id, candidate.hash) for candidate in taken])
+def _delete(commits: GroupCommit, taken: list[_Candidate]) -> None:
+    """In short transactions; an id that has another record by now is left alone."""
+    step: list[tuple[int, bytes]] = []
+    step_bytes = 0
+    for i, candidate in enumerate(taken, 1):
+        step.append((candidate.id, candidate.hash))
+        step_bytes += candidate.row_bytes
+        if step_bytes >= _STEP_BYTES or len(step) >= _STEP_ROWS or i == len(taken):
+            with commits.alone() as connection, transaction(connection):
+                connection.executemany("DELETE FROM record WHERE id = ? AND hash = ?", step)
+            step, step_bytes = [], 0
 
 
 def _sweep(commits: GroupCommit, budget: Budget, index: Index, arrays: ArrayFiles, folder: Path) -> int:
@@ -213,17 +216,23 @@ def _sweep(commits: GroupCommit, budget: Budget, index: Index, arrays: ArrayFile
     return len(unused)
 
 
-def _give_back(commits: GroupCommit) -> int:
-    """Cut the index to what is in use; its bytes. A store from before incremental vacuum is rewritten once, which turns that on."""
+def _give_back(commits: GroupCommit, folder: Path) -> int:
+    """Cut the index to what is in use; its bytes.
+
+    Where the disk has room for a copy, the index is rewritten without gaps, in one step. Else free pages go in short steps, and pages that
+    are partly filled stay.
+    """
     with commits.alone() as connection:
-        if not connection.execute("PRAGMA auto_vacuum").fetchone()[0]:
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            connection.execute("VACUUM")
-    free = 1
-    while free:
+        roomy = shutil.disk_usage(folder).free > 3 * _live_bytes(connection)
+        with suppress(sqlite3.OperationalError):  # the temporary folder is too small, say
+            if roomy:
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # an index from before that has it from now on
+                connection.execute("VACUUM")
+    last, free = -1, 0
+    while free != last:
         with commits.alone() as connection:
             connection.execute(f"PRAGMA incremental_vacuum({_STEP_PAGES})").fetchall()  # a row is a page: all of them, or it stops
-            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            last, free = free, connection.execute("PRAGMA freelist_count").fetchone()[0]
     with commits.alone() as connection:
         empty_log(connection)
         return pages_bytes(connection)
