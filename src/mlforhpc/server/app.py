@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from mlforhpc.core.errors import MLforHPCError
-from mlforhpc.server import infer, protocol
+from mlforhpc.server import infer, protocol, records
 from mlforhpc.server.guard import Guard, Trust
 from mlforhpc.server.refusals import Refused, body, refusal
 from mlforhpc.server.service import Service
 
-ROUTES: Sequence[Callable[[Service], list[BaseRoute]]] = (infer.routes, protocol.routes)
+ROUTES: Sequence[Callable[[Service], list[BaseRoute]]] = (infer.routes, protocol.routes, records.routes)
 """In the order in which they are tried: inference first."""
 
 
