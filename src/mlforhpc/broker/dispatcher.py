@@ -183,6 +183,9 @@ class Dispatcher:
         except BaseException:  # Ctrl-C while an engine runs the task in this thread
             self._returned(placement, self._unfinished(placement, "cancelled", "Interrupted."))
             raise
+        for task in placement.tasks:
+            if task.cancelling:  # since it was placed: the engine did not know it yet
+                self.engine.kill(task.number)
         future.add_done_callback(partial(self._on_returned, placement))
 
     def _on_started(self, number: int, slot: str) -> None:
@@ -256,10 +259,11 @@ class Dispatcher:
             return True
 
     def _tell(self, over: list[tuple[Task, TaskResult]]) -> None:
-        """Tell the owners, after the trace has it; one that it cannot take is not handed out."""
+        """Tell the owners, after the trace has it; one that it cannot take is not handed out, unless it need not be kept."""
         broken = self.flush()
         for task, result in over:
-            task.owner.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if broken else result)
+            withheld = broken and task.keep == "must"
+            task.owner.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if withheld else result)
 
     def _end_here(self, tasks: list[Task]) -> None:
         """End cancelled tasks of which the engine knows nothing, or has nothing more to say."""

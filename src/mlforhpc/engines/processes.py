@@ -107,11 +107,19 @@ class Processes:
         self._files.release(ref)
 
     def kill(self, task: int) -> bool:
+        emptied = None
         with self._lock:
             for lane in self._lanes:
                 if lane.up and lane.verdict is None and lane.running() == task:
                     self._end(lane, task, "lost")
                     return True
+                if lane.holds(task):  # behind others of its batch; see _drop_unwanted
+                    lane.unwanted.add(task)
+                    self._ears.wake()
+                    return False
+            emptied = self._lanes.drop_waiting(self._cancelled(task, ""))
+        if emptied is not None:
+            emptied.resolve()
         return False
 
     def warm_up(self, timeout_s: float) -> None:
@@ -150,6 +158,17 @@ class Processes:
             self._keep_time()
         if self._unsent:
             self._watch_unsent()
+        if any(lane.unwanted for lane in self._lanes):
+            self._drop_unwanted()
+
+    def _drop_unwanted(self) -> None:
+        """End a child that has come to a task that was cancelled behind others of its batch; its successor does not get such tasks."""
+        with self._lock:
+            for lane in self._lanes:
+                if lane.unwanted:
+                    lane.unwanted = {task for task in lane.unwanted if lane.holds(task)}
+                    if lane.up and lane.verdict is None and lane.begun() in lane.unwanted:
+                        self._end(lane, lane.begun(), "cancelled")
 
     def _start(self, lane: Lane) -> None:
         """Start the lane's child, outside the lock: it takes milliseconds that no other slot should feel."""
@@ -164,10 +183,17 @@ class Processes:
         self._ears.add(lane)
         with self._lock:
             lane.up = True
+            dropped = [lane.take(self._cancelled(task, lane.slot.name)) for task in lane.unwanted]
+            lane.unwanted.clear()
+            completed = [job for job in dropped if job is not None]
+            for job in completed:
+                self._lanes.leave(job)
             for job in lane.jobs:
                 self._send(lane, job)
             begun = self._place()
         self._tell_started(begun)
+        for job in completed:
+            job.resolve()
 
     def _attend(self, sound: Sound) -> None:
         """Hear what a child says, or that it has died."""
@@ -209,6 +235,10 @@ class Processes:
         self._tell_started(begun)
         for job in completed:
             job.resolve()
+
+    def _cancelled(self, task: int, slot: str) -> TaskResult:
+        now = self._clock.now_ns()
+        return TaskResult(task, "cancelled", "", False, now, now, slot, 0)
 
     def _set_deadline(self, lane: Lane, started_ns: int) -> None:
         if lane.jobs and lane.jobs[0].batch.limit_s is not None:
