@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
 from mlforhpc.campaign import Campaign
+from mlforhpc.core.names import suggestion
 from mlforhpc.core.trace import Trace
 from mlforhpc.engines import processes
+from mlforhpc.server.models import Model
+from mlforhpc.server.refusals import Refused
+from mlforhpc.server.tensors import brief
 
 if TYPE_CHECKING:
     from mlforhpc.scenarios.online import Online
@@ -42,9 +46,9 @@ class Limits:
         body_timeout_s: within which the body of a request must have arrived.
     """
 
-    body_bytes: int = 16 << 20
+    body_bytes: int = 4 << 20
     rows: int = 1_000
-    elements: int = 1_000_000
+    elements: int = 500_000
     client_rate_per_s: float = 0.0
     client_burst: int = 200
     requests: int = 512
@@ -61,6 +65,7 @@ class Service:
         campaign: its engine runs simulations and learns; its store keeps the answers; its folder is the service's.
         limits: see `Limits`.
         token: what clients must show; None = nothing.
+        models: the same names -> what they are for clients.
         local: one slot on this machine for scans and exports, whatever the campaign's engine is.
         started_unix_s: when it was made.
     """
@@ -71,6 +76,23 @@ class Service:
     token: bytes | None = None
     local: Broker
     started_unix_s: float = field(default_factory=time.time)
+    models: Mapping[str, Model] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", {name: Model(online) for name, online in self.onlines.items()})
+
+    def model(self, name: str) -> Model:
+        """A model by its name.
+
+        Raises:
+            Refused: 404.
+        """
+        found = self.models.get(name)
+        if found is None:
+            raise Refused(
+                404, f"There is no model {brief(name)}; served are {', '.join(self.models)}.{suggestion(name[:100], self.models)}"
+            )
+        return found
 
     async def aside(self, function: Callable[..., T], *args: Any, limit_s: float | None = None) -> T:
         """function(*args) in the local slot, outside of this process; killed if the caller is cancelled.

@@ -23,24 +23,20 @@ Without `version` it is a hash of this file, the templates and the files that th
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from mlforhpc.core.errors import UsageError
-from mlforhpc.core.names import suggestion
+from mlforhpc.core.section import Section, read
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import Choice, Integer, Parameter, Real, Space
 from mlforhpc.simulations._executable import ExecutableSimulation, Reader, executable
 from mlforhpc.simulations._reading import Columns, Json, Pattern
 
-T = TypeVar("T")
-D = TypeVar("D")
-_WORDS = {str: "text", float: "a number", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 _READERS = ("pattern", "json", "column")
-_OUTPUT = ("unit", "scale", "scale_floor", "derived", "shape", "file", *_READERS)
+OUTPUT = ("unit", "scale", "scale_floor", "derived", "shape")
+"""Keys of an output, however it is computed."""
 
 
 def load(path: str | Path) -> ExecutableSimulation:
@@ -50,25 +46,19 @@ def load(path: str | Path) -> ExecutableSimulation:
         UsageError: with the file, the key, what was wanted, what was found and the way out.
     """
     file = Path(path)
-    try:
-        content = file.read_bytes()
-        top = _Section(file, "", tomllib.loads(content.decode()))
-    except OSError as error:
-        raise UsageError(f"A simulation was to be read from '{file}', but it cannot be opened ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"'{file}' is not TOML: {error}.") from None
+    top, content = read(file, "A simulation")
     top.only("name", "version", "command", "limit_s", "templates", "parameters", "outputs", "references")
     texts = top.section("templates").texts() if "templates" in top.values else {}
     templates = {name: _beside(file, f"templates.{name}", text) for name, text in texts.items()}
     command = [_word(file, word, templates) for word in top.words("command")]
-    read, outputs = _outputs(top.section("outputs"))
+    readers, outputs = _outputs(top.section("outputs"))
     files = [*templates.values(), *(Path(word) for word in command if Path(word).is_absolute() and Path(word).is_file())]
     try:
         return executable(
             command,
-            space=Space({name: _parameter(section) for name, section in top.section("parameters").sections().items()}),
+            space=Space({name: parameter(section) for name, section in top.section("parameters").sections().items()}),
             outputs=outputs,
-            read=read,
+            read=readers,
             name=top.need("name", str),
             version=top.get("version", str, None) or _hash(content, files),
             templates=templates,
@@ -79,64 +69,8 @@ def load(path: str | Path) -> ExecutableSimulation:
         raise UsageError(str(error) if str(file) in str(error) else f"'{file}': {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """A table of the file, and where in it."""
-
-    file: Path
-    key: str
-    values: Mapping[str, Any]
-
-    def where(self, key: str) -> str:
-        return f"'{self.file}', key '{self.key}.{key}'" if self.key else f"'{self.file}', key '{key}'"
-
-    def wrong(self, key: str, wanted: str, found: object) -> NoReturn:
-        raise UsageError(f"{self.where(key)}: wanted {wanted}, found {found!r}.")
-
-    def only(self, *known: str) -> None:
-        """Refuse keys that mean nothing: a misspelt one would be ignored in silence."""
-        for key in self.values:
-            if key not in known:
-                raise UsageError(f"{self.where(key)}: there is no such key; here are {', '.join(known)}.{suggestion(key, known)}")
-
-    def need(self, key: str, kind: type[T]) -> T:
-        """The value of a key that must be there."""
-        if key not in self.values:
-            raise UsageError(f"{self.where(key)}: wanted {_WORDS[kind]}, and the key is not there. Add it.")
-        return self.get(key, kind, None)  # type: ignore[return-value]
-
-    def get(self, key: str, kind: type[T], default: D) -> T | D:
-        """The value of a key, of its type; whole numbers are numbers too."""
-        if key not in self.values:
-            return default
-        value = self.values[key]
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return kind(value)  # type: ignore[call-arg]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.wrong(key, _WORDS[kind], value)
-        return value
-
-    def words(self, key: str) -> tuple[str, ...]:
-        """A list of texts."""
-        words = self.need(key, list)
-        if not all(isinstance(word, str) for word in words):
-            self.wrong(key, "a list of texts", words)
-        return tuple(words)
-
-    def section(self, key: str) -> _Section:
-        """A table in this one."""
-        return _Section(self.file, f"{self.key}.{key}" if self.key else key, self.need(key, dict))
-
-    def sections(self) -> dict[str, _Section]:
-        """The tables in this one."""
-        return {key: self.section(key) for key in self.values}
-
-    def texts(self) -> dict[str, str]:
-        """The texts in this one."""
-        return {key: self.need(key, str) for key in self.values}
-
-
-def _parameter(p: _Section) -> Parameter:
+def parameter(p: Section) -> Parameter:
+    """The parameter that a table describes."""
     p.only("kind", "low", "high", "log", "options", "unit")
     unit = p.get("unit", str, "1")
     kind = p.get("kind", str, "choice" if "options" in p.values else "real")
@@ -153,34 +87,37 @@ def _parameter(p: _Section) -> Parameter:
     p.wrong("kind", "real, integer or choice", kind)
 
 
-def _outputs(section: _Section) -> tuple[dict[str, Reader], list[Output]]:
-    read, outputs = {}, []
+def _outputs(section: Section) -> tuple[dict[str, Reader], list[Output]]:
+    readers, outputs = {}, []
     for name, o in section.sections().items():
-        o.only(*_OUTPUT, "last", "skip", "separator")
-        read[name] = _reader(o)
-        outputs.append(
-            Output(
-                name=name,
-                shape=_shape(o),
-                unit=o.get("unit", str, "1"),
-                scale=_scale(o),
-                scale_floor=o.get("scale_floor", float, 0.0),
-                derived=o.get("derived", bool, False),
-            )
-        )
+        o.only(*OUTPUT, "file", *_READERS, "last", "skip", "separator")
+        readers[name] = _reader(o)
+        outputs.append(output(name, o))
     if not outputs:
         raise UsageError(f"'{section.file}', key '{section.key}': wanted at least one output, found none.")
-    return read, outputs
+    return readers, outputs
 
 
-def _reader(o: _Section) -> Reader:
+def output(name: str, o: Section) -> Output:
+    """The output that a table describes."""
+    return Output(
+        name=name,
+        shape=_shape(o),
+        unit=o.get("unit", str, "1"),
+        scale=_scale(o),
+        scale_floor=o.get("scale_floor", float, 0.0),
+        derived=o.get("derived", bool, False),
+    )
+
+
+def _reader(o: Section) -> Reader:
     ways = [way for way in _READERS if way in o.values]
     if len(ways) != 1:
         raise UsageError(
             f"'{o.file}', key '{o.key}': how it is read is said by one of pattern (a regular expression), json (a path) and column "
             f"(a number, from 0), found {' and '.join(ways) or 'none'}."
         )
-    o.only(*_OUTPUT, *{"pattern": ("last",), "json": (), "column": ("skip", "separator")}[ways[0]])
+    o.only(*OUTPUT, "file", *_READERS, *{"pattern": ("last",), "json": (), "column": ("skip", "separator")}[ways[0]])
     match ways[0]:
         case "pattern":
             return Pattern(o.need("pattern", str), file=o.get("file", str, "stdout"), last=o.get("last", bool, False))
@@ -190,7 +127,7 @@ def _reader(o: _Section) -> Reader:
     return Columns(o.get("file", str, "stdout"), o.need("column", int), skip=o.get("skip", int, 0), separator=separator)
 
 
-def _shape(o: _Section) -> tuple[int, ...]:
+def _shape(o: Section) -> tuple[int, ...]:
     """A length, or a list of them; nothing for a number."""
     shape = o.values.get("shape", [])
     sizes = [shape] if isinstance(shape, int) else shape
@@ -199,7 +136,7 @@ def _shape(o: _Section) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _scale(o: _Section) -> Any:
+def _scale(o: Section) -> Any:
     scale = o.values.get("scale", "rms")
     if scale in ("rms", "mean") or (isinstance(scale, int | float) and not isinstance(scale, bool) and scale > 0):
         return scale

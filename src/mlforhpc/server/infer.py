@@ -1,0 +1,326 @@
+"""Inference: bytes in, bytes out, on the event loop; only rows that need the simulation wait.
+
+    answer(service, "borehole", None, body, None) -> Reply, or Pending while simulations run
+
+The route around it takes the raw ASGI messages, since every layer between costs as much as the answer itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import orjson
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from mlforhpc.core.errors import UsageError
+from mlforhpc.core.names import suggestion
+from mlforhpc.core.space import FloatArray
+from mlforhpc.scenarios.online import Answer, Look
+from mlforhpc.server.encodings import Coding, accepted, decoded, encoded
+from mlforhpc.server.models import Model, Part
+from mlforhpc.server.tensors import Wish, brief, points, request_of, to_bytes
+
+if TYPE_CHECKING:
+    from mlforhpc.server.service import Service
+
+OURS = ("tolerance", "source", "binary_data_output")
+OTHERS = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers")
+"""Of a request's parameters: those that mean something here, and those of the protocol that ask for nothing that this service has."""
+SOURCES = ("auto", "surrogate", "simulation")
+_NUMPY = orjson.OPT_SERIALIZE_NUMPY
+_FEW = 16
+
+
+class Reply(NamedTuple):
+    """An answer; `header_length` is of its JSON if binary tensors follow. `rows` and `simulated` are for the statistics."""
+
+    body: bytes
+    header_length: int | None
+    rows: int
+    simulated: bool
+
+
+class Pending:
+    """An answer of which some rows are being simulated.
+
+    Attributes:
+        futures: row -> its answer.
+    """
+
+    def __init__(self, asked: _Asked, look: Look, futures: Mapping[int, Future[Answer]]) -> None:
+        self.futures = futures
+        self._asked, self._look = asked, look
+
+    def reply(self) -> Reply:
+        """The answer, when all futures are done.
+
+        Raises:
+            TaskError: a simulation did not end with an answer.
+        """
+        return _encode(self._asked, self._look, {row: future.result() for row, future in self.futures.items()})
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        for future in self.futures.values():
+            if not future.done():
+                self._asked.model.online.cancel(future)
+
+
+class _Asked(NamedTuple):
+    """What an answer is to have: each part, and whether in binary."""
+
+    model: Model
+    id: str | None
+    parts: Sequence[tuple[Part, bool]]
+
+
+def answer(service: Service, name: str, version: str | None, body: bytes, header_length: int | None = None) -> Reply | Pending:
+    """The answer to the body of an inference.
+
+    Args:
+        service: whose models.
+        name, version: of the model; version None = whatever answers now.
+        body: uncompressed.
+        header_length: of the JSON, if binary tensors follow it.
+
+    Raises:
+        Refused: no such model or version.
+        UsageError: bad input.
+        Busy: the simulations' queue is full.
+    """
+    model = service.model(name)
+    if version is not None:
+        model.check_version(version)
+    request, rest = request_of(body, header_length)
+    x = points(request.inputs, model.inputs, rest, most=service.limits.rows)
+    tolerance, source, binary = _options(request.parameters) if request.parameters else (None, "auto", False)
+    asked = _Asked(model, request.id, _parts(model, request.outputs, binary=binary))
+    numbers = len(x) * sum(part.numbers for part, _ in asked.parts)
+    if numbers > service.limits.elements:
+        raise UsageError(f"An answer may have {service.limits.elements} numbers, this one would have {numbers}; ask in several requests.")
+    look = model.online.look(x, tolerance)
+    if version is not None and look.version != version:  # replaced a moment ago
+        model.check_version(version)
+    futures = model.online.serve(look, source)
+    return Pending(asked, look, futures) if futures else _encode(asked, look, {})
+
+
+def _options(parameters: Mapping[str, Any]) -> tuple[float | None, str, bool]:
+    """Tolerance, source, and whether outputs are binary where they do not say."""
+    for name in parameters:
+        if name not in OURS and name not in OTHERS:
+            raise UsageError(f"Unknown parameter {brief(name)} of a request; known are {', '.join(OURS)}.{suggestion(name[:100], OURS)}")
+    tolerance, source, binary = parameters.get("tolerance"), parameters.get("source", "auto"), parameters.get("binary_data_output", False)
+    if tolerance is not None and (isinstance(tolerance, bool) or not isinstance(tolerance, int | float)):
+        raise UsageError(f"The parameter tolerance must be a relative error such as 0.05, found {brief(tolerance)}.")
+    if source not in SOURCES:
+        raise UsageError(f"The parameter source must be one of {', '.join(SOURCES)}, found {brief(source)}.")
+    return None if tolerance is None else float(tolerance), source, _flag("binary_data_output", binary)
+
+
+def _parts(model: Model, wishes: Sequence[Wish] | None, *, binary: bool) -> Sequence[tuple[Part, bool]]:
+    if not wishes:
+        return model.in_binary if binary else model.in_json
+    parts: dict[str, tuple[Part, bool]] = {}
+    for wish in wishes:
+        if wish.name in parts:
+            raise UsageError(f"Output '{wish.name}' was asked for twice.")
+        said = wish.parameters or {}
+        if said.get("classification"):
+            raise UsageError(f"Output '{wish.name}': this model gives numbers; there is no classification of them.")
+        parts[wish.name] = model.part(wish.name), _flag("binary_data", said.get("binary_data", binary))
+    return list(parts.values())
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"The parameter {name} must be true or false, found {brief(value)}.")
+    return value
+
+
+def _encode(asked: _Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
+    """The bytes of an answer: rows of `answers` from there, the others from the surrogate's prediction."""
+    n = len(look.x)
+    outputs: list[dict[str, Any]] = []
+    behind: list[bytes] = []
+    for part, binary in asked.parts:
+        data = _data(part, look, answers)
+        if binary:
+            raw = to_bytes(data) if part.datatype == "BYTES" else _raw(part, data)
+            behind.append(raw)
+            said: dict[str, Any] = {"binary_data_size": len(raw)}
+            outputs.append({"name": part.name, "datatype": part.datatype, "shape": (n, *part.shape), "parameters": said})
+        else:
+            outputs.append({"name": part.name, "datatype": part.datatype, "shape": (n, *part.shape), "data": data})
+    document: dict[str, Any] = {"model_name": asked.model.name, "model_version": look.version, "outputs": outputs}
+    if asked.id is not None:
+        document["id"] = asked.id
+    unkept = sum(not each.kept for each in answers.values())
+    if unkept:
+        document["parameters"] = {"not_kept": unkept}
+    try:
+        head = orjson.dumps(document, option=_NUMPY)
+    except TypeError:
+        raise UsageError("The id of a request must be valid Unicode.") from None
+    return Reply(b"".join((head, *behind)) if behind else head, len(head) if behind else None, n, bool(answers))
+
+
+def _data(part: Part, look: Look, answers: Mapping[int, Answer]) -> Any:
+    """The elements of a part, row by row, flat."""
+    n = len(look.x)
+    match part.kind:
+        case "mean" | "lower" | "upper":
+            numbers = _numbers(part, look, answers).ravel()
+            return numbers.tolist() if len(numbers) <= _FEW else numbers
+        case "rho":
+            return look.rho.tolist()
+        case "version":
+            return [answers[i].surrogate_version if i in answers else look.version for i in range(n)]
+        case "source":
+            return [answers[i].source if i in answers else "surrogate" for i in range(n)]
+        case "key":
+            return [answers[i].key if i in answers else "" for i in range(n)]
+    return [answers[i].kept if i in answers else True for i in range(n)]
+
+
+def _numbers(part: Part, look: Look, answers: Mapping[int, Answer]) -> FloatArray:
+    """Means or ends of intervals (n, *shape)."""
+    if not answers:
+        assert look.prediction is not None  # rows without a simulation have a surrogate
+        return np.ascontiguousarray(getattr(look.prediction, part.kind)[part.output])
+    shape = (len(look.x), *part.shape)
+    numbers = np.array(getattr(look.prediction, part.kind)[part.output]) if look.prediction is not None else np.empty(shape)
+    field = "values" if part.kind == "mean" else part.kind
+    for row, found in answers.items():
+        numbers[row] = getattr(found, field)[part.output]
+    return numbers
+
+
+def _raw(part: Part, data: Any) -> bytes:
+    return np.asarray(data, dtype="u1" if part.datatype == "BOOL" else "<f8").tobytes()
+
+
+class Infer:
+    """The route, as a raw ASGI endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began_ns = time.perf_counter_ns()
+        named = scope["path_params"]
+        headers = dict(scope["headers"])
+        coding: Coding = ""
+        stats = None
+        try:
+            stats = self._service.model(named["model"]).stats
+            raw = await _body_of(receive)
+            if raw is None:
+                return
+            if b"content-encoding" in headers:
+                raw = await decoded(raw, headers[b"content-encoding"], most=self._service.limits.body_bytes)
+            found = answer(self._service, named["model"], named.get("version"), raw, _header_length(headers))
+            reply = found if isinstance(found, Reply) else await _settled(found, receive)
+            if reply is None:
+                return
+            content = reply.body
+            if b"accept-encoding" in headers:
+                coding = accepted(headers[b"accept-encoding"], len(content))
+                content = await encoded(content, coding)
+        except Exception:
+            if stats is not None:
+                stats.refused(time.perf_counter_ns() - began_ns)
+            raise
+        stats.answered(reply.rows, time.perf_counter_ns() - began_ns, time.time_ns() // 1_000_000, simulated=reply.simulated)
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(reply, content, coding)})
+        await send({"type": "http.response.body", "body": content})
+
+
+def routes(service: Service) -> list[BaseRoute]:
+    """Inference, with and without a version."""
+    return [
+        Route("/v2/models/{model}/infer", Infer(service), methods=["POST"]),
+        Route("/v2/models/{model}/versions/{version}/infer", Infer(service), methods=["POST"]),
+    ]
+
+
+async def _body_of(receive: Receive) -> bytes | None:
+    """The whole body, whose size the guard bounds; None if the client is gone."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        return None
+    first: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return first
+    parts = [first]
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+async def _settled(pending: Pending, receive: Receive) -> Reply | None:
+    """The reply when every simulation is done, or at the first that failed; None if the client is gone. What is left then is cancelled."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    left = len(pending.futures)
+
+    def arrived(future: Future[Answer]) -> None:
+        nonlocal left
+        left -= 1
+        if not over.done() and (left == 0 or future.exception() is not None):
+            over.set_result(None)
+
+    def tell(future: Future[Answer]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(arrived, future)
+
+    for future in pending.futures.values():
+        future.add_done_callback(tell)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not over.done():
+            return None
+        failed = next((f for f in pending.futures.values() if f.done() and f.exception() is not None), None)
+        if failed is not None:
+            failed.result()
+        return pending.reply()
+    finally:
+        gone.cancel()
+        pending.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _header_length(headers: Mapping[bytes, bytes]) -> int | None:
+    said = headers.get(b"inference-header-content-length")
+    if said is None:
+        return None
+    if not said.isdigit() or len(said) > 18:
+        raise UsageError(f"The header Inference-Header-Content-Length must be a number of bytes, found {brief(said.decode('latin-1'))}.")
+    return int(said)
+
+
+def _headers(reply: Reply, content: bytes, coding: Coding) -> list[tuple[bytes, bytes]]:
+    binary = reply.header_length is not None
+    headers = [
+        (b"content-type", b"application/octet-stream" if binary else b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+    ]
+    if binary:
+        headers.append((b"inference-header-content-length", str(reply.header_length).encode()))
+    if coding:
+        headers.append((b"content-encoding", coding.encode()))
+    return headers
