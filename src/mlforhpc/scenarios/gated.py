@@ -17,6 +17,7 @@ import numpy as np
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.errors import TaskError, UsageError
 from mlforhpc.core.learner import Prediction, Surrogate
+from mlforhpc.core.record import Record
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Output, Simulation
 from mlforhpc.core.space import FloatArray, Value
@@ -29,19 +30,21 @@ class Answer:
     Attributes:
         values: output name -> array of its shape.
         lower, upper: 90 % interval (of the surrogate, or of the run's stated errors; equal to values if it states none).
-        source: "surrogate" or "simulation".
+        source: "surrogate", "simulation", or "store": a run that was made before.
         rho: relative half-width of the surrogate's interval / tolerance; above 1 the simulation was asked.
         surrogate_version: which surrogate was consulted.
         key: the store key of the run that answered; empty if the surrogate did.
+        kept: False if the run could not be kept (the store's budget is spent), so that asking again will run it again.
     """
 
     values: Mapping[str, FloatArray]
     lower: Mapping[str, FloatArray]
     upper: Mapping[str, FloatArray]
-    source: Literal["surrogate", "simulation"]
+    source: Literal["surrogate", "simulation", "store"]
     rho: float
     surrogate_version: str
     key: str = ""
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,17 +85,23 @@ class GatedCall:
         if record.outcome != "ok":
             message = f"The surrogate was not sure (rho {rho:.2f}), and the simulation ended as {record.outcome}."
             raise TaskError(message, outcome=record.outcome, remote_traceback=record.reason)
-        values = dict(record.outputs)
-        half = {name: 1.645 * record.standard_errors.get(name, np.zeros_like(v)) for name, v in values.items()}
-        return Answer(
-            values=values,
-            lower={name: v - half[name] for name, v in values.items()},
-            upper={name: v + half[name] for name, v in values.items()},
-            source="simulation",
-            rho=rho,
-            surrogate_version=self.surrogate.version,
-            key=record.key,
-        )
+        return of_run(record, rho=rho, version=self.surrogate.version)
+
+
+def of_run(record: Record, *, rho: float, version: str, source: Literal["simulation", "store"] = "simulation") -> Answer:
+    """The answer that a run gives, with the 90 % interval of its stated errors."""
+    values = dict(record.outputs)
+    half = {name: 1.645 * record.standard_errors.get(name, np.zeros_like(v)) for name, v in values.items()}
+    return Answer(
+        values=values,
+        lower={name: v - half[name] for name, v in values.items()},
+        upper={name: v + half[name] for name, v in values.items()},
+        source=source,
+        rho=rho,
+        surrogate_version=version,
+        key=record.key,
+        kept=getattr(record, "kept", True),
+    )
 
 
 def relative_half_width(p: Prediction, outputs: tuple[Output, ...]) -> float:
