@@ -47,7 +47,10 @@ class _Axis:
 
 def growth_svg(growth: Growth, *, title: str) -> Markup:
     """The figure; a sentence in its place while there are fewer than two points."""
-    series = [("speedup", [(n, s) for n, s, _ in growth if n > 0 and _positive(s)]), ("gain", [(n, g) for n, _, g in growth if n > 0 and _positive(g)])]
+    series = [
+        ("speedup", [(n, s) for n, s, _ in growth if n > 0 and _positive(s)]),
+        ("gain", [(n, g) for n, _, g in growth if n > 0 and _positive(g)]),
+    ]
     points = [point for _, line in series for point in line]
     if max(len(line) for _, line in series) < 2:
         return Markup('<p class="muted">Grows as answers are given; two points are needed for a line.</p>')
@@ -57,9 +60,13 @@ def growth_svg(growth: Growth, *, title: str) -> Markup:
     for name, line in series:
         if line:
             path = "L".join(f"{x(n):.1f} {y(v):.1f}" for n, v in line)
-            drawn.append(f'<path class="{name}" d="M{path}"/><circle class="{name}" cx="{x(line[-1][0]):.1f}" cy="{y(line[-1][1]):.1f}" r="3.5"/>')
+            drawn.append(
+                f'<path class="{name}" d="M{path}"/><circle class="{name}" cx="{x(line[-1][0]):.1f}" cy="{y(line[-1][1]):.1f}" r="3.5"/>'
+            )
     label = escape(title)
-    return Markup(f'<svg class="growth" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>{"".join(drawn)}</svg>')
+    return Markup(
+        f'<svg class="growth" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>{"".join(drawn)}</svg>'
+    )
 
 
 def _positive(value: float | None) -> bool:
@@ -88,5 +95,3 @@ def _grid(x: _Axis, y: _Axis) -> str:
 def _line(y: _Axis) -> str:
     """Where speedup and gain are 1: no better than the simulation alone."""
     return f'<path class="one" d="M{_LEFT} {y(1.0):.1f}H{WIDTH - _RIGHT}"/>'
-
-

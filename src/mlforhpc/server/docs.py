@@ -23,7 +23,9 @@ def routes(service: Service) -> list[BaseRoute]:
     async def docs(request: Request) -> Response:
         if not rendered:
             found = document(service)
-            rendered.append(html("docs.html.j2", info=found["info"], groups=_groups(found), secured=bool(found["security"]), schemas=_schemas(found)))
+            rendered.append(
+                html("docs.html.j2", info=found["info"], groups=_groups(found), secured=bool(found["security"]), schemas=_schemas(found))
+            )
         return rendered[0]
 
     return [Route("/docs", docs, methods=["GET"])]

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
@@ -19,8 +20,11 @@ from starlette.types import ASGIApp
 from mlforhpc.core.events import Decision, Event
 from mlforhpc.core.trace import Subscription
 from mlforhpc.scenarios.online import Online
-from mlforhpc.server.service import Service
+from mlforhpc.server.log import Log
 from mlforhpc.server.stream import Streams
+
+if TYPE_CHECKING:
+    from mlforhpc.server.service import Service
 
 TOLD = frozenset(["audit", "learned", "refused", "closed_threshold", "opened_threshold", "promise_broken"])
 STATUS_S = 1.0
@@ -35,9 +39,9 @@ class Feed:
         streams: those open.
     """
 
-    def __init__(self, onlines: Mapping[str, Online], subscribe: Callable[[], Subscription]) -> None:
+    def __init__(self, onlines: Mapping[str, Online], subscribe: Callable[[], Subscription], log: Log) -> None:
         self.streams = Streams()
-        self._onlines, self._subscribe = onlines, subscribe
+        self._onlines, self._subscribe, self._log = onlines, subscribe, log
         self._listeners: list[Callable[[Event], None]] = []
         self._sent: dict[str, bytes] = {}
 

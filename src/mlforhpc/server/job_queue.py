@@ -13,8 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from starlette.types import ASGIApp
 
 from mlforhpc.core.errors import MLforHPCError, TaskError
+from mlforhpc.core.events import Event, Finished, Mark, Submitted
+from mlforhpc.core.record import key_of
+from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import Value
 from mlforhpc.scenarios.online import Busy, Online
 from mlforhpc.server.job import Job, JobFolder, State, new_id, view
@@ -113,6 +117,24 @@ class JobQueue:
         """What came out, as JSON; FileNotFoundError where there is nothing."""
         return await asyncio.to_thread(self._files.read_result, job.id)
 
+    def see(self, event: Event) -> None:
+        """Take the numbers that running simulations of jobs mark out of the trace."""
+        if isinstance(event, Mark):
+            job = self._tasks.get(event.task)
+            if job is not None:
+                job.marks[event.name] = event.value
+                self._tell(job)
+        elif isinstance(event, Submitted):
+            if event.key in self._keys:
+                self._tasks[event.task] = self._keys[event.key]
+        elif isinstance(event, Finished):
+            self._tasks.pop(event.task, None)
+
+    def follow(self, job: Job) -> ASGIApp:
+        """A stream of its states."""
+        streams = self.streams.get(job.id) or Streams()
+        return streams.respond([("state", msgspec.json.encode(view(job)), None)], ended=job.ended)
+
     def _begin(self, job: Job) -> None:
         self.jobs[job.id] = job
         self.streams[job.id] = Streams()
@@ -134,7 +156,10 @@ class JobQueue:
                 await self._end(job, "failed" if job.points_failed else "done", sentence)
             except OSError as error:
                 self._log.tell("error", f"Job {job.id} is done, but its result cannot be written ({error.strerror}).")
-                job.state, job.sentence = "failed", f"Its result cannot be written ({error.strerror}); the next start of the server tries again."
+                job.state, job.sentence = (
+                    "failed",
+                    f"Its result cannot be written ({error.strerror}); the next start of the server tries again.",
+                )
                 self._tell(job)
 
     async def _answers(self, job: Job, online: Online) -> list[bytes]:
@@ -170,6 +195,8 @@ class JobQueue:
         if not futures:
             return predicted(x, look), True
         (future,) = futures.values()
+        key = _key(online, x)
+        self._keys[key] = job
         try:
             return answered(x, await asyncio.wrap_future(future)), True
         except asyncio.CancelledError:
@@ -179,6 +206,8 @@ class JobQueue:
             return refused(x, str(error), error.outcome), False
         except MLforHPCError as error:
             return refused(x, str(error), "refused"), False
+        finally:
+            self._keys.pop(key, None)
 
     async def _end(self, job: Job, state: State, sentence: str = "") -> None:
         """Write that it ended, then let it be so; the first end counts."""
@@ -209,3 +238,12 @@ class JobQueue:
             if job.ended:
                 streams.end()
                 del self.streams[job.id]
+
+
+def _key(online: Online, x: Mapping[str, Value]) -> str:
+    """Store key of the run that answers a point; the trace names its task by it."""
+    simulation, terms = online.simulation, online.terms
+    settings: Mapping[str, Value] = {}
+    if simulation.settings is not None:
+        settings = simulation.settings.point(simulation.settings.row({**simulation.default_settings, **(terms.settings or {})}))
+    return key_of(simulation, x, settings=settings, fidelity=terms.fidelity, seed=derive(terms.seed, "run", 0))

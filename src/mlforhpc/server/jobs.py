@@ -1,12 +1,12 @@
 """`/v1/jobs`: long simulations as jobs: submit, look, follow, fetch the result, cancel.
 
-    POST /v1/jobs {"model": "nanoconfinement", "x": {...} or [{...}, ...], "source": "simulation"} -> 202, Location: /v1/jobs/<id>
+POST /v1/jobs {"model": "nanoconfinement", "x": {...} or [{...}, ...], "source": "simulation"} -> 202, Location: /v1/jobs/<id>
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from starlette.requests import Request
@@ -19,7 +19,9 @@ from mlforhpc.core.space import Value
 from mlforhpc.server.job import Job, JobView, Source, is_id, view
 from mlforhpc.server.job_queue import JobsFull
 from mlforhpc.server.refusals import Refused, retry_after
-from mlforhpc.server.service import Service
+
+if TYPE_CHECKING:
+    from mlforhpc.server.service import Service
 
 RETRY_S = 10.0
 PAGE = 100
@@ -58,7 +60,9 @@ def routes(service: Service) -> list[BaseRoute]:
         except JobsFull as full:
             raise Refused(429, str(full), headers=retry_after(RETRY_S)) from full
         except OSError as error:
-            raise Refused(507, f"The job cannot be written ({error.strerror}); it was not begun. Free some space and send it again.") from error
+            raise Refused(
+                507, f"The job cannot be written ({error.strerror}); it was not begun. Free some space and send it again."
+            ) from error
         return _json(view(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
     async def page(request: Request) -> Response:

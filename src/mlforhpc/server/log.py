@@ -26,6 +26,8 @@ WAIT_S = 0.25
 MOST_LINES = 20_000
 FILE_BYTES = 64 << 20
 FILES_KEPT = 4
+GONE = 499
+"""Status of a request whose client went away before there was an answer."""
 _PATH_LENGTH = 500
 _LOGGERS = ("mlforhpc", "uvicorn.error", "asyncio")
 
@@ -65,10 +67,16 @@ class Log:
 
             try:
                 await app(scope, receive, noting)
+                status = status or GONE
+            except BaseException:
+                status = status or 500
+                raise
             finally:
                 took_ms = (time.perf_counter() - began) * 1e3
                 client = scope.get("client")
-                self._entries.append((time.time(), scope["method"], scope["path"], status, took_ms, sent_bytes, client[0] if client else ""))
+                self._entries.append(
+                    (time.time(), scope["method"], scope["path"], status, took_ms, sent_bytes, client[0] if client else "")
+                )
 
         return logged
 

@@ -6,6 +6,7 @@ Names follow prometheus.io/docs/practices/naming: seconds, bytes, `_total` for w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
@@ -17,7 +18,9 @@ from starlette.routing import BaseRoute, Route
 
 from mlforhpc.scenarios.online import Status
 from mlforhpc.server.models import BOUNDS_S
-from mlforhpc.server.service import Service
+
+if TYPE_CHECKING:
+    from mlforhpc.server.service import Service
 
 _GAUGES: dict[str, tuple[str, Callable[[Status], float | None]]] = {
     "tolerance": ("Relative RMS error that is promised.", lambda s: s.tolerance),
@@ -82,7 +85,9 @@ class ServiceCollector(Collector):
 
     def _requests(self) -> Iterator[Metric]:
         """Latencies of inference: without and with a simulation."""
-        latency = HistogramMetricFamily("mlforhpc_infer_seconds", "Time to answer, by whether a simulation ran.", labels=["model", "simulated"])
+        latency = HistogramMetricFamily(
+            "mlforhpc_infer_seconds", "Time to answer, by whether a simulation ran.", labels=["model", "simulated"]
+        )
         failures = CounterMetricFamily("mlforhpc_infer_failures", "Inference requests that got an error.", labels=["model"])
         for model in self._service.models.values():
             for simulated, (classes, sum_ns) in enumerate(zip(model.stats.latencies, model.stats.latency_sums_ns, strict=True)):

@@ -101,7 +101,10 @@ def _operation(service: Service, operation: Operation) -> dict[str, Any]:
 def _parameters(service: Service, operation: Operation) -> list[dict[str, Any]]:
     schemas: dict[str, tuple[Schema, str]] = {
         "model": ({"type": "string", "enum": list(service.models)}, "A simulation that is served."),
-        "version": ({"type": "string", "minLength": 1, "pattern": "^[^/?#%{}]+$"}, "Of the surrogate; it must be the one that answers now."),
+        "version": (
+            {"type": "string", "minLength": 1, "pattern": "^[^/?#%{}]+$"},
+            "Of the surrogate; it must be the one that answers now.",
+        ),
         "id": (_JOB_ID, "As `Location` of the submission has it."),
     }
     inside = [

@@ -83,7 +83,12 @@ OPERATIONS: tuple[Operation, ...] = (
     _infer(_VERSION, "Ask a simulation, if this version of its surrogate answers now"),
     *_of_model("", "Inputs and outputs of a model", "ModelMetadata"),
     *_of_model("/ready", "Whether a model answers", "ModelReady"),
-    *_of_model("/config", "Configuration of a model", "ModelConfiguration", "As Triton tells it; bounds and units of the parameters are in `parameters`."),
+    *_of_model(
+        "/config",
+        "Configuration of a model",
+        "ModelConfiguration",
+        "As Triton tells it; bounds and units of the parameters are in `parameters`.",
+    ),
     *_of_model("/stats", "What a model has answered", "ModelStatistics"),
     Operation(group=INFERENCE, method="get", path="/v2", summary="Name, version and extensions of the server", answer="ServerMetadata"),
     Operation(group=INFERENCE, method="get", path="/v2/health/live", summary="Whether the server is alive", answer="Live"),

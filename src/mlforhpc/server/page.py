@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import jinja2
@@ -23,7 +24,9 @@ from starlette.routing import BaseRoute, Route
 
 from mlforhpc.report import numbers, palette
 from mlforhpc.server.page_view import model_view, moment
-from mlforhpc.server.service import Service
+
+if TYPE_CHECKING:
+    from mlforhpc.server.service import Service
 
 RENDERED_S = 0.9
 """How long a rendered status serves everybody who looks at it."""
@@ -55,8 +58,10 @@ def routes(service: Service) -> list[BaseRoute]:
 
 def html(template: str, status_code: int = 200, headers: Mapping[str, str] | None = None, **values: object) -> Response:
     """A page of ours with the headers that all of them have."""
-    content = _environment().get_template(template).render(
-        styles=_styles(), icon=f"data:image/svg+xml,{quote(_ICON)}", version=importlib.metadata.version("mlforhpc"), **values
+    content = (
+        _environment()
+        .get_template(template)
+        .render(styles=_styles(), icon=f"data:image/svg+xml,{quote(_ICON)}", version=importlib.metadata.version("mlforhpc"), **values)
     )
     return HTMLResponse(content, status_code, {**HEADERS, **(headers or {})})
 

@@ -130,9 +130,19 @@ def _cards(status: Status) -> list[Card]:
     kept: Tone = "open" if limit is None else "good" if limit <= status.delta else "open"
     waiting = f"{status.waiting_answers} of {status.queue}"
     return [
-        Card("Effective speedup", _times(status.effective_speedup), "answers per simulation time, learning paid for", _beats(status.effective_speedup)),
+        Card(
+            "Effective speedup",
+            _times(status.effective_speedup),
+            "answers per simulation time, learning paid for",
+            _beats(status.effective_speedup),
+        ),
         Card("Gain so far", _times(status.gain), "conventional cost of the same answers over what they cost", _beats(status.gain)),
-        Card("Broken share, upper limit", numbers.NONE if limit is None else numbers.percent(limit), f"promised: {numbers.percent(status.delta)}", kept),
+        Card(
+            "Broken share, upper limit",
+            numbers.NONE if limit is None else numbers.percent(limit),
+            f"promised: {numbers.percent(status.delta)}",
+            kept,
+        ),
         Card("Answers up to", _threshold(status.open_threshold), "half-width of the interval over the tolerance"),
         Card("Simulations under way", waiting, f"and {status.waiting_audits} for audits"),
         Card("Surrogate fitted to", f"{numbers.number(status.runs)} runs" if status.runs else numbers.NONE, status.last_learned),

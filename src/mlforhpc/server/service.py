@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,9 @@ from mlforhpc.campaign import Campaign
 from mlforhpc.core.names import suggestion
 from mlforhpc.core.trace import Trace
 from mlforhpc.engines import processes
+from mlforhpc.server.events import Feed
+from mlforhpc.server.job_queue import JobQueue
+from mlforhpc.server.log import Log
 from mlforhpc.server.models import Model
 from mlforhpc.server.refusals import Refused
 from mlforhpc.server.tensors import brief
@@ -68,6 +71,8 @@ class Service:
         models: the same names -> what they are for clients.
         local: one slot on this machine for scans and exports, whatever the campaign's engine is.
         started_unix_s: when it was made.
+        log_here: the log goes to standard output instead of `log.jsonl` in the folder.
+        log, feed, jobs: see there; they live while the service is `running`.
     """
 
     onlines: Mapping[str, Online]
@@ -76,10 +81,30 @@ class Service:
     token: bytes | None = None
     local: Broker
     started_unix_s: float = field(default_factory=time.time)
+    log_here: bool = False
     models: Mapping[str, Model] = field(init=False)
+    log: Log = field(init=False)
+    feed: Feed = field(init=False)
+    jobs: JobQueue = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "models", {name: Model(online) for name, online in self.onlines.items()})
+        folder, broker = self.campaign.folder, self.campaign.broker
+        log = Log(None if self.log_here else folder / "log.jsonl")
+        feed = Feed(self.onlines, broker.subscribe, log)
+        jobs = JobQueue(self.onlines, folder / "jobs", log, in_flight=broker.slots)
+        feed.listen(jobs.see)
+        for name, value in (("log", log), ("feed", feed), ("jobs", jobs)):
+            object.__setattr__(self, name, value)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """What goes on beside requests: the log is written, the trace followed, and jobs are done, those of the last server first."""
+        try:
+            async with self.log.writing(), self.feed.running(), self.jobs.open():
+                yield
+        finally:
+            self.log.close()
 
     def model(self, name: str) -> Model:
         """A model by its name.
