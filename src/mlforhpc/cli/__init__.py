@@ -14,6 +14,7 @@ import click
 
 from mlforhpc.cli import benchmarks, runs
 from mlforhpc.cli.predict import predict
+from mlforhpc.cli.serve import serve
 from mlforhpc.cli.store import store
 from mlforhpc.cli.surrogate import surrogate
 from mlforhpc.core.errors import Interrupted, MLforHPCError, Stopped
@@ -27,7 +28,7 @@ def cli() -> None:
     """Benchmarks and surrogates for simulation and machine learning as one job: every claim is a gain at equal quality."""
 
 
-for command in (*benchmarks.COMMANDS, *runs.COMMANDS, surrogate, predict, store):
+for command in (*benchmarks.COMMANDS, *runs.COMMANDS, surrogate, predict, serve, store):
     cli.add_command(command)
 
 

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.names import suggestion
 from mlforhpc.core.space import FloatArray
-from mlforhpc.scenarios.online import Answer, Look
+from mlforhpc.scenarios.online import Answer, Look, Source
 from mlforhpc.server.encodings import Coding, accepted, decoded, encoded
 from mlforhpc.server.models import Model, Part
 from mlforhpc.server.tensors import Wish, brief, points, request_of, to_bytes
@@ -33,6 +33,7 @@ OURS = ("tolerance", "source", "binary_data_output")
 OTHERS = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers")
 """Of a request's parameters: those that mean something here, and those of the protocol that ask for nothing that this service has."""
 SOURCES = ("auto", "surrogate", "simulation")
+_PLAIN: tuple[None, Source, bool] = (None, "auto", False)
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _FEW = 16
 
@@ -99,7 +100,7 @@ def answer(service: Service, name: str, version: str | None, body: bytes, header
         model.check_version(version)
     request, rest = request_of(body, header_length)
     x = points(request.inputs, model.inputs, rest, most=service.limits.rows)
-    tolerance, source, binary = _options(request.parameters) if request.parameters else (None, "auto", False)
+    tolerance, source, binary = _options(request.parameters) if request.parameters else _PLAIN
     asked = _Asked(model, request.id, _parts(model, request.outputs, binary=binary))
     numbers = len(x) * sum(part.numbers for part, _ in asked.parts)
     if numbers > service.limits.elements:
@@ -111,7 +112,7 @@ def answer(service: Service, name: str, version: str | None, body: bytes, header
     return Pending(asked, look, futures) if futures else _encode(asked, look, {})
 
 
-def _options(parameters: Mapping[str, Any]) -> tuple[float | None, str, bool]:
+def _options(parameters: Mapping[str, Any]) -> tuple[float | None, Source, bool]:
     """Tolerance, source, and whether outputs are binary where they do not say."""
     for name in parameters:
         if name not in OURS and name not in OTHERS:

@@ -31,7 +31,7 @@ class Tensor(msgspec.Struct, gc=False):
     name: str
     shape: list[Size]
     datatype: str
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
     parameters: dict[str, Any] | None = None
 
 
@@ -159,13 +159,13 @@ def _binary_size(tensor: Tensor) -> int | None:
         return None
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise UsageError(f"Input '{tensor.name}': binary_data_size must be a number of bytes, found {brief(size)}.")
-    if tensor.data is not None:
+    if len(tensor.data):
         raise UsageError(f"Input '{tensor.name}' has both data and a binary_data_size; send one of the two.")
     return size
 
 
 def _from_json(tensor: Tensor, want: Wanted, n: int) -> Column:
-    if tensor.data is None:
+    if not len(tensor.data):
         raise UsageError(f"Input '{tensor.name}' has neither data nor a binary_data_size.")
     try:
         values = _FLAT[want.datatype].decode(tensor.data)
@@ -179,7 +179,7 @@ def _from_json(tensor: Tensor, want: Wanted, n: int) -> Column:
 def _flattened(tensor: Tensor, want: Wanted) -> list[Any]:
     """The data as a list a row, [[1.0], [2.0]]."""
     try:
-        nested = _NESTED[want.datatype].decode(tensor.data or b"")
+        nested = _NESTED[want.datatype].decode(tensor.data)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"The data of input '{tensor.name}' must be {_WORDS[want.datatype]}, [1, 2] or [[1], [2]]: {error}.") from None
     if any(len(row) != 1 for row in nested):
