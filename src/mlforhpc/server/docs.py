@@ -23,9 +23,8 @@ def routes(service: Service) -> list[BaseRoute]:
     async def docs(request: Request) -> Response:
         if not rendered:
             found = document(service)
-            rendered.append(
-                html("docs.html.j2", info=found["info"], groups=_groups(found), secured=bool(found["security"]), schemas=_schemas(found))
-            )
+            said = {"info": found["info"], "groups": _groups(found), "secured": bool(found["security"]), "schemas": _schemas(found)}
+            rendered.append(html("docs.html.j2", **said))
         return rendered[0]
 
     return [Route("/docs", docs, methods=["GET"])]
@@ -64,14 +63,14 @@ def _name(content: dict[str, Any]) -> str:
 
 def _examples(body: dict[str, Any]) -> list[tuple[str, str]]:
     """(what, JSON) of each example."""
-    examples = next(iter(body.get("content", {}).values()), {}).get("examples", {})
+    examples = {} if not body else next(iter(body["content"].values())).get("examples", {})
     return [(example["summary"], _json(example["value"])) for example in examples.values()]
 
 
 def _schemas(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(name, description, JSON) of each schema that is more than a word."""
+    """(name, first paragraph of the description, JSON) of each schema."""
     schemas = found["components"]["schemas"]
-    return [(name, schema.get("description", ""), _json(schema)) for name, schema in sorted(schemas.items()) if len(schema) > 1]
+    return [(name, schema.get("description", "").partition("\n\n")[0], _json(schema)) for name, schema in sorted(schemas.items())]
 
 
 def _json(value: object) -> str:

@@ -63,7 +63,7 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """How far a job is: points asked for, points that have an answer or an error, points that have an error, and the last value of each mark."""
+    """How far a job is: points; those that have an answer or an error; those that have an error; the last value of each mark."""
 
     points: int
     done: int

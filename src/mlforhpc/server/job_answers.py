@@ -1,6 +1,7 @@
 """What a job's result says of each point, as JSON: encoded when the answer comes, so that a long result is never encoded at once.
 
-    {"id": ..., "model": ..., "answers": [{"x": {...}, "source": "simulation", "key": ..., "outputs": {"flow": {"value": 71.2, "lower": ..., "upper": ...}}}]}
+    {"id": ..., "model": ..., "answers": [
+    {"x": {"rw": 0.1, ...}, "source": "simulation", "key": ..., "outputs": {"flow": {"value": 71.2, "lower": 71.2, "upper": 71.2}}}, ...]}
 A point without an answer has `error` and `outcome` instead.
 """
 

@@ -20,14 +20,13 @@ from mlforhpc.scenarios.online import Status
 from mlforhpc.server.job import JobView
 from mlforhpc.server.jobs import JobPage, JobRequest
 from mlforhpc.server.openapi_paths import ALWAYS, EVENTS, JSON, OPERATIONS, REFUSALS, WITH_BODY, Operation
-from mlforhpc.server.openapi_schemas import PLAIN, Schema, infer_examples, infer_schemas, job_examples
-from mlforhpc.server.tensors import Request
+from mlforhpc.server.openapi_schemas import PLAIN, WHOLE, Schema, infer_examples, infer_schemas, job_examples
 
 if TYPE_CHECKING:
     from mlforhpc.server.service import Service
 
 _REF = "#/components/schemas/{name}"
-_DECODED = (Request, JobRequest, JobView, JobPage, Status)
+_DECODED = (JobRequest, JobView, JobPage, Status)
 _JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 
 
@@ -41,14 +40,12 @@ def document(service: Service) -> dict[str, Any]:
     if service.token is not None:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}, "browser": {"type": "http", "scheme": "basic"}}
         security = [{"token": []}, {"browser": []}]
-    limits = service.limits
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "MLforHPC service",
             "version": version_of("mlforhpc"),
-            "description": "A surrogate answers where it is sure, the simulation everywhere else; every answer is kept, and learning happens by itself. "
-            f"A request has at most {limits.body_bytes} bytes and {limits.rows} points, an answer at most {limits.elements} numbers.",
+            "description": _description(service),
         },
         "servers": [{"url": "/"}],
         "security": security,
@@ -65,6 +62,14 @@ def routes(service: Service) -> list[BaseRoute]:
         return Response(content, media_type="application/json")
 
     return [Route("/openapi.json", openapi, methods=["GET"])]
+
+
+def _description(service: Service) -> str:
+    limits = service.limits
+    return (
+        "A surrogate answers where it is sure, the simulation everywhere else; every answer is kept, and learning happens by itself. "
+        f"A request has at most {limits.body_bytes:,} bytes and {limits.rows:,} points, an answer at most {limits.elements:,} numbers."
+    )
 
 
 def _schemas(service: Service) -> dict[str, Schema]:
@@ -103,7 +108,7 @@ def _parameters(service: Service, operation: Operation) -> list[dict[str, Any]]:
         "model": ({"type": "string", "enum": list(service.models)}, "A simulation that is served."),
         "version": (
             {"type": "string", "minLength": 1, "pattern": "^[^/?#%{}]+$"},
-            "Of the surrogate; it must be the one that answers now.",
+            "Of the surrogate that answers now.",
         ),
         "id": (_JOB_ID, "As `Location` of the submission has it."),
     }
@@ -112,10 +117,7 @@ def _parameters(service: Service, operation: Operation) -> list[dict[str, Any]]:
         for name, (schema, text) in schemas.items()
         if f"{{{name}}}" in operation.path
     ]
-    behind = [
-        {"name": name, "in": "query", "required": False, "schema": {"$ref": _REF.format(name=schema)}, "description": text}
-        for name, schema, text in operation.query
-    ]
+    behind = [{"name": name, "in": "query", "required": False, "schema": WHOLE, "description": text} for name, text in operation.query]
     return inside + behind
 
 

@@ -14,10 +14,10 @@ class Operation:
 
     Attributes:
         group: heading on the page.
-        method, path: what is asked; names in braces are in `parameters.PATH`.
+        method, path: what is asked; names in braces are parameters.
         summary: a few words.
         text: what one must know.
-        query: parameters behind "?": name -> (schema, what it does).
+        query: (name, what it does) of whole numbers behind "?".
         body: name of the schema of the request's body; empty = none.
         status: of success.
         answer: name of the schema of the answer; empty = `media` says enough.
@@ -30,7 +30,7 @@ class Operation:
     path: str
     summary: str
     text: str = ""
-    query: tuple[tuple[str, str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
     body: str = ""
     status: int = 200
     answer: str = ""
@@ -41,11 +41,12 @@ class Operation:
 INFERENCE, JOBS, SERVICE = "Inference (Open Inference Protocol v2)", "Jobs", "The service itself"
 _MODEL, _VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
 _INFER = (
-    "One input tensor a parameter, of shape [n, 1] or [n]: FP64 for a real one, INT64 for a whole one, BYTES for a choice. The surrogate answers the "
-    "points that it is sure of, the simulation the others, which takes as long as it takes. Outputs are means, the ends NAME.lower and NAME.upper of "
-    "their intervals, and each row's lineage: source, rho, version, key, kept; name some of them in `outputs` to get only those. `parameters` may hold "
-    "tolerance (relative error) and source (auto, surrogate, simulation). Binary tensors follow the JSON as in Triton, with its length in the header "
-    "Inference-Header-Content-Length; bodies may be gzip or deflate."
+    "One input tensor a parameter, of shape [n, 1] or [n]: FP64 for a real one, INT64 for a whole one, BYTES for a choice. The "
+    "surrogate answers the points that it is sure of, the simulation the others, which takes as long as it takes. Outputs are means, "
+    "the ends NAME.lower and NAME.upper of their intervals, and each row's lineage: source, rho, version, key, kept; name some of them "
+    "in `outputs` to get only those. `parameters` may hold tolerance (relative error) and source (auto, surrogate, simulation). Binary "
+    "tensors follow the JSON as in Triton, with its length in the header Inference-Header-Content-Length; bodies may be gzip or "
+    "deflate."
 )
 
 
@@ -108,8 +109,8 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post",
         path="/v1/jobs",
         summary="Submit a job",
-        text="For simulations that take longer than one likes to hold a connection open. A job that was answered 202 is on disk: it survives a crash of the "
-        "server and is begun again. `Location` says where to look.",
+        text="For simulations that take longer than one likes to hold a connection open. A job that was answered 202 is on disk: it "
+        "survives a crash of the server and is begun again. `Location` says where to look.",
         body="JobRequest",
         status=202,
         answer="JobView",
@@ -121,7 +122,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/jobs",
         summary="All jobs, newest first",
         text="Those that ended are kept until 1,000 of them, or 1 GiB of results, are newer.",
-        query=(("limit", "Limit", "At most so many, up to 100."), ("before", "Before", "Only jobs before this number; `next` has it.")),
+        query=(("limit", "At most so many, up to 100."), ("before", "Only jobs before this number; `next` has it.")),
         answer="JobPage",
         refusals=(400,),
     ),
@@ -149,8 +150,8 @@ OPERATIONS: tuple[Operation, ...] = (
         method="get",
         path="/v1/jobs/{id}/events",
         summary="Follow a job",
-        text="Server-sent events `state`: the state first, then whenever it, the points done or a mark changed; ends with the job. A stream that broke off can "
-        "simply be opened again.",
+        text="Server-sent events `state`: the state first, then whenever it, the points done or a mark changed; ends with the job. A "
+        "stream that broke off can simply be opened again.",
         media=EVENTS,
         refusals=(404, 429),
     ),
@@ -159,8 +160,9 @@ OPERATIONS: tuple[Operation, ...] = (
         method="get",
         path="/v1/events",
         summary="Follow the service",
-        text="Server-sent events: `status` (a Status) of each model first and then each second in which it changed, and `audit`, `learned`, `refused`, "
-        "`opened_threshold`, `closed_threshold` and `promise_broken` as they happen. A client that reads too slowly gets `lost` with the number of events.",
+        text="Server-sent events: `status` (a Status) of each model first and then each second in which it changed, and `audit`, "
+        "`learned`, `refused`, `opened_threshold`, `closed_threshold` and `promise_broken` as they happen. A client that reads too "
+        "slowly gets `lost` with the number of events.",
         media=EVENTS,
         refusals=(429,),
     ),

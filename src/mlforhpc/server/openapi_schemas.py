@@ -25,6 +25,8 @@ def _list(of: Schema) -> Schema:
 
 
 _TENSOR = _object(name=_TEXT, datatype=_TEXT, shape=_list({"type": "integer"}))
+WHOLE: Schema = {"type": "integer", "minimum": 1, "maximum": 9_999_999_999_999_999}
+_PARAMETERS: Schema = {"type": ["object", "null"]}
 _SIDES = {"anyOf": [{"type": "number"}, {"type": "array"}, {"type": "null"}]}
 PLAIN: dict[str, Schema] = {
     "Any": {"type": "object"},
@@ -48,6 +50,35 @@ PLAIN: dict[str, Schema] = {
             )
         )
     ),
+    "Request": {
+        "description": "An inference of any number of points, as the protocol has it; tensors.Request decodes it.",
+        "type": "object",
+        "properties": {
+            "id": {"type": ["string", "null"]},
+            "inputs": _list({"$ref": "#/components/schemas/Tensor"}),
+            "outputs": {"anyOf": [_list({"$ref": "#/components/schemas/Wish"}), {"type": "null"}]},
+            "parameters": _PARAMETERS,
+        },
+        "required": ["inputs"],
+    },
+    "Tensor": {
+        "description": "An input: its data here, or behind the JSON if `parameters` has a `binary_data_size`.",
+        "type": "object",
+        "properties": {
+            "name": _TEXT,
+            "shape": _list({"type": "integer", "minimum": 0, "maximum": 2**62}),
+            "datatype": _TEXT,
+            "data": {},
+            "parameters": _PARAMETERS,
+        },
+        "required": ["name", "shape", "datatype"],
+    },
+    "Wish": {
+        "description": "An output that is asked for.",
+        "type": "object",
+        "properties": {"name": _TEXT, "parameters": _PARAMETERS},
+        "required": ["name"],
+    },
     "RepositoryIndexRequest": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
     "RepositoryIndex": _list(_object(name=_TEXT, version=_TEXT, state=_TEXT, reason=_TEXT)),
     "InferResponse": _object(
@@ -78,8 +109,6 @@ PLAIN: dict[str, Schema] = {
             }
         ),
     ),
-    "Limit": {"type": "integer", "minimum": 1, "maximum": 9_999_999_999_999_999},
-    "Before": {"type": "integer", "minimum": 1, "maximum": 9_999_999_999_999_999},
 }
 
 

@@ -1,4 +1,4 @@
-"""`/`: the status page for people, live, light and dark, of phone width too; without scripts it is a snapshot. Nothing comes from elsewhere.
+"""`/`: the status page for people, live, light and dark, of phone width too; a snapshot without scripts. Nothing comes from elsewhere.
 
 The server renders everything; the page's script only fetches the inner part again when an event says that something changed. Style sheet
 and script stand in the page, and the content policy names their hashes and nothing else.
@@ -73,13 +73,21 @@ def text_of(name: str) -> str:
 
 def _status(service: Service) -> Markup:
     models = [model_view(online.status()) for online in service.onlines.values()]
-    waiting = service.jobs.waiting
+    since = time.strftime("%Y-%m-%d %H:%M", time.gmtime(service.started_unix_s))
     overall = (
-        f"{len(models)} {'simulation' if len(models) == 1 else 'simulations'} on {service.campaign.broker.slots} slots"
-        f" since {time.strftime('%Y-%m-%d %H:%M', time.gmtime(service.started_unix_s))} UTC"
-        f" · {waiting} {'job' if waiting == 1 else 'jobs'} queued or running · {numbers.number(len(service.feed.streams))} event streams open"
+        f"{_count(len(models), 'simulation')} on {_count(service.campaign.broker.slots, 'slot')} since {since} UTC"
+        f" · {_count(service.jobs.waiting, 'job')} queued or running · {_count(len(service.feed.streams), 'event stream')} open"
     )
     return Markup(_environment().get_template("status.html.j2").render(models=models, overall=overall))
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{numbers.number(n)} {noun}" if n == 1 else f"{numbers.number(n)} {noun}s"
+
+
+def _code(text: str) -> Markup:
+    """The text with what stands between backquotes as code."""
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(text.split("`")))
 
 
 @cache
@@ -97,7 +105,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(text_of), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(number=numbers.number, percent=numbers.percent)
+    environment.filters.update(number=numbers.number, percent=numbers.percent, code=_code)
     return environment
 
 

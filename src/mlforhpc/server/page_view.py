@@ -13,7 +13,7 @@ from mlforhpc.report import numbers
 from mlforhpc.scenarios.online import Status
 from mlforhpc.server.chart import growth_svg
 
-_ROWS = 12
+_AUDITS, _EVENTS = 8, 20
 _SOURCES = {"surrogate": "the surrogate", "simulation": "the simulation", "store": "the store"}
 Tone = Literal["good", "bad", "open"]
 
@@ -84,16 +84,14 @@ def model_view(status: Status) -> ModelView:
         learning=_learning(status),
         tone=tone,
         badge=badge,
-        promise=(
-            f"At most {numbers.percent(status.delta)} of the surrogate's answers are off by more than {numbers.percent(status.tolerance)} (relative RMS error)."
-        ),
+        promise=_promise(status),
         standing=standing,
         cards=_cards(status),
         answers=answers,
         shares=_shares(status.answers, answers),
         growth=growth_svg(status.growth, title=f"Effective speedup and gain of {status.simulation} against the answers given"),
-        audits=[_audit(*row) for row in reversed(status.recent_audits[-_ROWS:])],
-        events=[(moment(t), text) for t, text in reversed(status.events[-_ROWS:])],
+        audits=[_audit(*row) for row in reversed(status.recent_audits[-_AUDITS:])],
+        events=[(moment(t), text) for t, text in reversed(status.events[-_EVENTS:])],
         thresholds=status.thresholds,
         facts=_facts(status),
     )
@@ -111,6 +109,11 @@ def short(version: str) -> str:
     return version if len(version) <= 20 else version[:12]
 
 
+def _promise(status: Status) -> str:
+    share, tolerance = numbers.percent(status.delta), numbers.percent(status.tolerance)
+    return f"At most {share} of the surrogate's answers are off by more than {tolerance} (relative RMS error)."
+
+
 def _standing(status: Status) -> tuple[Tone, str, str]:
     """How the promise stands: colour, word, sentence."""
     limit, given = status.broken_limit, status.answers.get("surrogate", 0)
@@ -126,26 +129,17 @@ def _standing(status: Status) -> tuple[Tone, str, str]:
 
 
 def _cards(status: Status) -> list[Card]:
-    limit = status.broken_limit
-    kept: Tone = "open" if limit is None else "good" if limit <= status.delta else "open"
-    waiting = f"{status.waiting_answers} of {status.queue}"
+    limit, fits = status.broken_limit, f"{status.fits} fits: {status.accepted} accepted, {status.refused} refused"
+    kept: Tone = "good" if limit is not None and limit <= status.delta else "open"
+    most = numbers.NONE if limit is None else numbers.percent(limit)
+    speedup, gain = status.effective_speedup, status.gain
     return [
-        Card(
-            "Effective speedup",
-            _times(status.effective_speedup),
-            "answers per simulation time, learning paid for",
-            _beats(status.effective_speedup),
-        ),
-        Card("Gain so far", _times(status.gain), "conventional cost of the same answers over what they cost", _beats(status.gain)),
-        Card(
-            "Broken share, upper limit",
-            numbers.NONE if limit is None else numbers.percent(limit),
-            f"promised: {numbers.percent(status.delta)}",
-            kept,
-        ),
-        Card("Answers up to", _threshold(status.open_threshold), "half-width of the interval over the tolerance"),
-        Card("Simulations under way", waiting, f"and {status.waiting_audits} for audits"),
-        Card("Surrogate fitted to", f"{numbers.number(status.runs)} runs" if status.runs else numbers.NONE, status.last_learned),
+        Card("Effective speedup", _times(speedup), "time to simulate every answer, over the time it all took", _beats(speedup)),
+        Card("Gain so far", _times(gain), "cost of answers as accurate without learning, over what these cost", _beats(gain)),
+        Card("Broken share, upper limit", most, f"95 %, valid at any time; promised: {numbers.percent(status.delta)}", kept),
+        Card("Answers up to", _threshold(status.open_threshold), "half-width of the surrogate's interval over the tolerance"),
+        Card("Simulations under way", f"{status.waiting_answers} of {status.queue}", f"and {status.waiting_audits} for audits"),
+        Card("Surrogate fitted to", f"{numbers.number(status.runs)} runs" if status.runs else numbers.NONE, fits),
     ]
 
 
@@ -167,7 +161,7 @@ def _shares(answers: Mapping[str, int], total: int) -> list[Share]:
 
 def _audit(unix_s: float, x: Mapping[str, object], rho: float, error: float, broken: bool, version: str) -> Audit:
     parameters = ", ".join(f"{name} = {numbers.number(v) if isinstance(v, int | float) else v}" for name, v in x.items())
-    return Audit(moment(unix_s), parameters, f"{rho:.2f}", f"{error:.2f}", broken, short(version))
+    return Audit(moment(unix_s), parameters, numbers.number(rho, 2), numbers.number(error, 2), broken, short(version))
 
 
 def _facts(status: Status) -> list[tuple[str, str]]:
@@ -189,7 +183,7 @@ def _times(value: float | None) -> str:
 
 
 def _beats(value: float | None) -> Tone:
-    return "open" if value is None or value < 1 else "good"
+    return "open" if value is None or value <= 1 else "good"
 
 
 def _threshold(rho: float) -> str:
