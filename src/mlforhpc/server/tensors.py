@@ -138,7 +138,8 @@ def points(inputs: Sequence[Tensor], wants: Mapping[str, Wanted], rest: memoryvi
     if len(columns) < len(wants):
         missing = next(name for name in wants if name not in columns)
         raise UsageError(f"Input '{missing}' is missing; this model takes {', '.join(wants)}.")
-    return np.array([columns[name] for name in wants], dtype=float).T  # (n, d)
+    columns_first = np.array([columns[name] for name in wants], dtype=float)  # (d, n)
+    return np.ascontiguousarray(columns_first.T)  # (n, d), as in the library, so that the digits are the same
 
 
 def _rows(tensor: Tensor, want: Wanted, most: int) -> int:
