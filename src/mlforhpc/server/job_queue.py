@@ -81,7 +81,7 @@ class JobQueue:
     @property
     def waiting(self) -> int:
         """Jobs that are queued or running."""
-        return len(self._running)
+        return sum(not self.jobs[id].ended for id in self._running if id in self.jobs) + self._accepting
 
     async def submit(self, asked: Job) -> Job:
         """The job with its id and number, when it is on disk.
@@ -90,7 +90,7 @@ class JobQueue:
             JobsFull: ask again later.
             OSError: it could not be written, and was not begun.
         """
-        if len(self._running) + self._accepting >= JOBS_WAITING:
+        if self.waiting >= JOBS_WAITING:
             raise JobsFull(f"{JOBS_WAITING} jobs are queued or running, which is the most; ask again later, or cancel one.")
         self._accepting += 1
         try:
@@ -132,7 +132,7 @@ class JobQueue:
 
     def follow(self, job: Job) -> ASGIApp:
         """A stream of its states."""
-        streams = self.streams.get(job.id) or Streams()
+        streams = Streams() if job.ended else self.streams[job.id]
         return streams.respond([("state", msgspec.json.encode(view(job)), None)], ended=job.ended)
 
     def _begin(self, job: Job) -> None:
@@ -225,10 +225,12 @@ class JobQueue:
         sizes = await asyncio.to_thread(self._files.result_bytes)
         ended = [job.id for job in self.jobs.values() if job.ended]
         total_bytes = sum(sizes.values())
+        dropped = []
         while ended[:-1] and (len(ended) > JOBS_KEPT or total_bytes > RESULT_BYTES_KEPT):
-            oldest = ended.pop(0)
-            total_bytes -= sizes.get(oldest, 0)
-            del self.jobs[oldest]
+            dropped.append(ended.pop(0))
+            total_bytes -= sizes.get(dropped[-1], 0)
+            del self.jobs[dropped[-1]]
+        for oldest in dropped:
             await asyncio.to_thread(self._files.remove, oldest)
 
     def _tell(self, job: Job) -> None:
