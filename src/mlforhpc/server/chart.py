@@ -47,17 +47,14 @@ class _Axis:
 
 def growth_svg(growth: Growth, *, title: str) -> Markup:
     """The figure; a sentence in its place while there are fewer than two points."""
-    series = [
-        ("speedup", [(n, s) for n, s, _ in growth if n > 0 and _positive(s)]),
-        ("gain", [(n, g) for n, _, g in growth if n > 0 and _positive(g)]),
-    ]
-    points = [point for _, line in series for point in line]
-    if max(len(line) for _, line in series) < 2:
+    series = {"speedup": _points([(n, s) for n, s, _ in growth]), "gain": _points([(n, g) for n, _, g in growth])}
+    points = [point for line in series.values() for point in line]
+    if max(map(len, series.values())) < 2:
         return Markup('<p class="muted">Grows as answers are given; two points are needed for a line.</p>')
     x = _axis([n for n, _ in points], _LEFT, WIDTH - _RIGHT)
     y = _axis([*(v for _, v in points), 1.0], HEIGHT - _BOTTOM, _TOP)
     drawn = [_grid(x, y), _line(y)]
-    for name, line in series:
+    for name, line in series.items():
         if line:
             path = "L".join(f"{x(n):.1f} {y(v):.1f}" for n, v in line)
             drawn.append(
@@ -69,8 +66,9 @@ def growth_svg(growth: Growth, *, title: str) -> Markup:
     )
 
 
-def _positive(value: float | None) -> bool:
-    return value is not None and math.isfinite(value) and value > 0
+def _points(line: Sequence[tuple[int, float | None]]) -> list[tuple[int, float]]:
+    """What can stand on logarithmic axes."""
+    return [(n, value) for n, value in line if n > 0 and value is not None and math.isfinite(value) and value > 0]
 
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:

@@ -20,7 +20,7 @@ _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 def answered(x: Mapping[str, Value], answer: Answer) -> bytes:
     """A point that a simulation (or the store) answered."""
-    said = {"x": dict(x), "source": answer.source, "rho": _number(answer.rho), "surrogate_version": answer.surrogate_version}
+    said: dict[str, object] = {"x": dict(x), "source": answer.source, "rho": _number(answer.rho), "surrogate_version": answer.surrogate_version}
     said |= {"key": answer.key, "kept": answer.kept, "outputs": _outputs(answer.values, answer.lower, answer.upper)}
     return orjson.dumps(said, option=_NUMPY)
 
@@ -30,7 +30,7 @@ def predicted(x: Mapping[str, Value], look: Look) -> bytes:
     prediction = look.prediction
     assert prediction is not None  # for mypy: a row without a prediction is never sure
     first = [{name: array[0] for name, array in part.items()} for part in (prediction.mean, prediction.lower, prediction.upper)]
-    said = {"x": dict(x), "source": "surrogate", "rho": float(look.rho[0]), "surrogate_version": look.version}
+    said: dict[str, object] = {"x": dict(x), "source": "surrogate", "rho": float(look.rho[0]), "surrogate_version": look.version}
     return orjson.dumps(said | {"key": "", "kept": False, "outputs": _outputs(*first)}, option=_NUMPY)
 
 

@@ -44,8 +44,9 @@ class JobQueue:
         streams: id -> who watches it.
     """
 
-    def __init__(self, onlines: Mapping[str, Online], folder: Path, log: Log, *, in_flight: int) -> None:
-        """`in_flight`: simulations that all jobs together keep submitted."""
+    def __init__(self, onlines: Mapping[str, Online], folder: Path, log: Log, *, slots: int) -> None:
+        """All jobs together keep as many simulations submitted as there are `slots`, and leave half of each queue to other callers."""
+        in_flight = max(1, min([slots, *(online.terms.queue // 2 for online in onlines.values())]))
         self.jobs: dict[str, Job] = {}
         self.streams: dict[str, Streams] = {}
         self._onlines, self._log = onlines, log
@@ -145,22 +146,26 @@ class JobQueue:
         async with self._lanes:
             job.state, job.started_unix_s = "running", time.time()
             self._tell(job)
-            online = self._onlines.get(job.model)
-            if online is None:
-                return await self._end(job, "failed", f"The simulation '{job.model}' is not served any more.")
-            answers = await self._answers(job, online)
-            sentence = f"{job.points_failed} of {len(job.x)} points have no answer; the result says why." if job.points_failed else ""
             try:
-                async with self._disk:
-                    await asyncio.to_thread(self._files.write_result, job.id, joined(job, answers))
-                await self._end(job, "failed" if job.points_failed else "done", sentence)
-            except OSError as error:
-                self._log.tell("error", f"Job {job.id} is done, but its result cannot be written ({error.strerror}).")
-                job.state, job.sentence = (
-                    "failed",
-                    f"Its result cannot be written ({error.strerror}); the next start of the server tries again.",
-                )
+                await self._end(job, *await self._done(job))
+            except Exception as error:  # a full disk, or what nobody foresaw: this job's end, not the others'
+                reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+                self._log.tell("error", f"Job {job.id} could not be brought to its end: {reason}.")
+                sentence = f"It could not be brought to its end ({reason}); the next start of the server tries again."
+                job.state, job.sentence, job.ended_unix_s = "failed", sentence, time.time()
                 self._tell(job)
+
+    async def _done(self, job: Job) -> tuple[State, str]:
+        """How the job ended, with its result on disk."""
+        online = self._onlines.get(job.model)
+        if online is None:
+            return "failed", f"The simulation '{job.model}' is not served any more."
+        answers = await self._answers(job, online)
+        async with self._disk:
+            await asyncio.to_thread(self._files.write_result, job.id, joined(job, answers))
+        if job.points_failed:
+            return "failed", f"{job.points_failed} of {len(job.x)} points have no answer; the result says why."
+        return "done", ""
 
     async def _answers(self, job: Job, online: Online) -> list[bytes]:
         """What each point got; a bounded number of them is in flight."""
@@ -236,7 +241,8 @@ class JobQueue:
     def _tell(self, job: Job) -> None:
         """Send its state to whoever watches it."""
         if (streams := self.streams.get(job.id)) is not None:
-            streams.offer("state", msgspec.json.encode(view(job)))
+            if len(streams):
+                streams.offer("state", msgspec.json.encode(view(job)))
             if job.ended:
                 streams.end()
                 del self.streams[job.id]

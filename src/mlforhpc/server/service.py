@@ -92,7 +92,7 @@ class Service:
         folder, broker = self.campaign.folder, self.campaign.broker
         log = Log(None if self.log_here else folder / "log.jsonl")
         feed = Feed(self.onlines, broker.subscribe, log)
-        jobs = JobQueue(self.onlines, folder / "jobs", log, in_flight=broker.slots)
+        jobs = JobQueue(self.onlines, folder / "jobs", log, slots=broker.slots)
         feed.listen(jobs.see)
         for name, value in (("log", log), ("feed", feed), ("jobs", jobs)):
             object.__setattr__(self, name, value)
