@@ -62,7 +62,10 @@ class Running:
     def tensors(self, model: str, named: dict[str, list]) -> list[dict]:
         """JSON inputs."""
         wants = self.service.models[model].inputs
-        return [{"name": k, "shape": [len(v), 1], "datatype": wants[k].datatype if k in wants else "FP64", "data": list(v)} for k, v in named.items()]
+        return [
+            {"name": k, "shape": [len(v), 1], "datatype": wants[k].datatype if k in wants else "FP64", "data": list(v)}
+            for k, v in named.items()
+        ]
 
     def infer(self, model: str, named: dict[str, list], *, at: str = "", **request) -> tuple[int, object]:
         """Ask in JSON."""
@@ -102,6 +105,11 @@ def serving(wanted):
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture(name="serve", scope="session")
+def _serve():
+    return serving
 
 
 def learn(online, runs: int = 40, most: int = 800) -> None:

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from mlforhpc.campaign import Campaign
 from mlforhpc.core.errors import MLforHPCError, StoreLocked, UsageError
+from mlforhpc.core.names import load
 from mlforhpc.scenarios.online import Online
 from mlforhpc.server.app import application
 from mlforhpc.server.configuration import Configuration
@@ -72,6 +73,7 @@ def _handle(handlers: Mapping[signal.Signals, Any]) -> None:
 @contextmanager
 def opened(configuration: Configuration) -> Iterator[Service]:
     """The service in its folder, with its engine started."""
+    load("engines", configuration.engine.name)
     with ExitStack() as leaving, threadpool_limits(1):  # one point is too little for several threads
         try:
             campaign = leaving.enter_context(Campaign(configuration.folder, engine=configuration.engine))

@@ -1,0 +1,180 @@
+"""The guard: tokens, hosts, rates, sizes, slow bodies, connections."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import time
+
+import pytest
+
+from mlforhpc.server import connections
+from mlforhpc.server.configuration import configuration
+from mlforhpc.server.guard import name_of
+
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory, serve):
+    """A server with a token and small limits."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "token").write_text(TOKEN + "\n")
+    (folder / "service.toml").write_text(
+        """
+        [limits]
+        body_bytes = 20_000
+        body_timeout_s = 0.5
+        connections = 6
+        requests = 3
+        client_rate_per_s = 50
+        client_burst = 40
+        """
+    )
+    said = {"port": 0, "slots": 1, "folder": folder / "kept", "token_file": folder / "token"}
+    with serve(configuration(folder / "service.toml", simulations=["branin"], said=said, environment={})) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _full_bucket(request):
+    """Each test starts with a full bucket, as after a second of rest."""
+    yield
+    if "guarded" in request.fixturenames:
+        time.sleep(0.85)
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, bearer(""), bearer("wrong"), bearer(TOKEN[:-1]), bearer(TOKEN + "x"), {"Authorization": TOKEN}, {"Authorization": "Basic %%%"}],
+)
+def test_without_the_token_there_is_a_401(guarded, headers):
+    """None, a wrong one, a part of it, the wrong kind; a browser is told to ask."""
+    status, told, said = guarded.call("GET", "/v2", headers=headers)
+    assert status == 401 and b"token" in said and told["www-authenticate"].startswith("Basic")
+
+
+def test_with_the_token_all_is_served(guarded):
+    """As a bearer's, or as the password that a browser asks for; whether the server lives may be asked without."""
+    assert guarded.ask("GET", "/v2", headers=bearer(TOKEN))[0] == 200
+    basic = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
+    assert guarded.ask("GET", "/v2", headers={"Authorization": f"Basic {basic}"})[0] == 200
+    assert guarded.ask("GET", "/v2/health/live")[0] == 200
+    assert guarded.ask("GET", "/v2/health/ready")[0] == 200
+
+
+def test_a_large_body_is_a_413(guarded):
+    """By its length before it is read, and in chunks when it has become too much; the connection ends."""
+    with _line(guarded) as line:
+        line.sendall(_head(guarded, 20_001))
+        assert _said(line)[:2] == (413, "close")
+    with _line(guarded) as line:
+        line.sendall(_head(guarded, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
+        for _ in range(5):
+            line.sendall(b"1388\r\n" + b" " * 5_000 + b"\r\n")
+        status, connection, said = _said(line)
+        assert (status, connection) == (413, "close") and b"20000 bytes" in said
+    assert guarded.call("POST", "/v2/models/branin/infer", b" " * 20_000, bearer(TOKEN))[0] == 400
+
+
+def test_a_slow_body_is_a_408(guarded):
+    """Half of it, then nothing."""
+    with _line(guarded) as line:
+        line.sendall(_head(guarded, 100) + b"{")
+        began = time.monotonic()
+        status, connection, said = _said(line)
+        assert (status, connection) == (408, "close") and b"0.5 s" in said and time.monotonic() - began < 3
+
+
+def test_a_client_that_sends_too_often_is_told_when_to_come_again(guarded):
+    """After its burst: 429 with whole seconds; a moment later it is served."""
+    answers = [guarded.call("GET", "/v2/health/live") for _ in range(60)]
+    refused = [headers for status, headers, _ in answers if status == 429]
+    assert answers[0][0] == 200 and refused and all(int(headers["retry-after"]) >= 1 for headers in refused)
+    time.sleep(0.1)
+    assert guarded.call("GET", "/v2/health/live")[0] == 200
+
+
+def test_so_many_requests_at_once(guarded):
+    """Three whose bodies are on their way; the fourth is a 429, and when they are over there is room."""
+    lines = [_line(guarded) for _ in range(3)]
+    try:
+        for line in lines:
+            line.sendall(_head(guarded, 100))
+        time.sleep(0.2)
+        status, headers, said = guarded.call("GET", "/v2", headers=bearer(TOKEN))
+        assert status == 429 and "retry-after" in headers and b"3 requests" in said
+    finally:
+        for line in lines:
+            line.close()
+    time.sleep(0.2)
+    assert guarded.call("GET", "/v2", headers=bearer(TOKEN))[0] == 200
+
+
+def test_so_many_connections(guarded):
+    """Six; the seventh gets a 503 in JSON."""
+    lines = [_line(guarded) for _ in range(6)]
+    try:
+        time.sleep(0.1)
+        with _line(guarded) as seventh:
+            status, connection, said = _said(seventh)
+            assert (status, connection) == (503, "close") and said.startswith(b'{"error":')
+    finally:
+        for line in lines:
+            line.close()
+
+
+def test_a_head_that_never_ends_is_ended(tmp_path, serve, monkeypatch):
+    """A connection that sends nothing, or half a head, is closed; one that is idle between requests is not."""
+    monkeypatch.setattr(connections.end_stalled, "__kwdefaults__", {**connections.end_stalled.__kwdefaults__, "after_s": 0.2})
+    said = {"port": 0, "slots": 1, "folder": tmp_path / "kept"}
+    with serve(configuration(simulations=["branin"], said=said, environment={})) as found, _line(found) as silent, _line(found) as idle:
+        idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(4_096).startswith(b"HTTP/1.1 200")
+        with _line(found) as half:
+            half.sendall(b"GET /v2 HTTP/1.1\r\nHost: loc")
+            assert half.recv(10) == b"" and silent.recv(10) == b""
+        idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(4_096).startswith(b"HTTP/1.1 200")
+
+
+def test_other_hosts_are_refused_on_loopback(running):
+    """A name that another site had lead here, and a page of another site that posts; our own names are served."""
+    assert running.ask("GET", "/v2", headers={"Host": "localhost:80"})[0] == 200
+    assert running.ask("GET", "/v2", headers={"Host": "[::1]:80"})[0] == 200
+    status, said = running.ask("GET", "/v2", headers={"Host": "evil.example:80"})
+    assert status == 403 and "evil.example" in said["error"]
+    index = "/v2/repository/index"
+    assert running.ask("POST", index, headers={"Origin": "http://evil.example"})[0] == 403
+    assert running.ask("POST", index, headers={"Origin": "null"})[0] == 403
+    assert running.ask("POST", index, headers={"Origin": running.address})[0] == 200
+
+
+def test_names_of_hosts():
+    """Without port and brackets."""
+    assert [name_of(host) for host in ("A.b:80", "A.b", "[::1]:80", "[::1]", "")] == ["a.b", "a.b", "::1", "::1", ""]
+
+
+def _line(found) -> socket.socket:
+    host, _, port = found.place.partition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def _said(line: socket.socket) -> tuple[int, str | None, bytes]:
+    """Status, the header Connection, body."""
+    answer = http.client.HTTPResponse(line)
+    answer.begin()
+    return answer.status, answer.getheader("connection"), answer.read()
+
+
+def _head(found, length: int) -> bytes:
+    head = (
+        f"POST /v2/models/branin/infer HTTP/1.1\r\nHost: {found.place}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {length}\r\n\r\n"
+    )
+    return head.encode()
