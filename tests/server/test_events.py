@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -87,8 +88,6 @@ def test_what_happens_to_the_promise_is_told_and_fallbacks_are_not(running, read
 
 def test_a_slow_client_loses_the_oldest_and_is_told():
     """The queue is bounded; `lost` says how many events are missing."""
-    import asyncio
-
     stream = Stream(length=3)
     for i in range(5):
         stream.offer("n", str(i).encode())

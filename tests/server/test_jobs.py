@@ -227,7 +227,20 @@ def test_a_job_survives_kill_9_of_the_server(tmp_path):
 
 def started(folder):
     """A server process and its address."""
-    command = [sys.executable, "-m", "mlforhpc", "serve", f"{WALKING}:WALK", "--port", "0", "--slots", "2", "--folder", folder / "kept", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlforhpc",
+        "serve",
+        f"{WALKING}:WALK",
+        "--port",
+        "0",
+        "--slots",
+        "2",
+        "--folder",
+        folder / "kept",
+        "--json",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ)
     with process.stdout as said:
         return process, json.loads(said.readline())["address"]

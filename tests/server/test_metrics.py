@@ -54,7 +54,11 @@ def test_latencies_are_a_histogram_by_whether_a_simulation_ran(running):
     assert running.infer("borehole", named, parameters={"source": "surrogate"})[0] == 200
     after = families(running)
     assert count(after) == count(before) + 1
-    buckets = [s.value for s in after["mlforhpc_infer_seconds"].samples if s.labels.get("le") and s.labels["simulated"] == "no" and s.labels["model"] == "borehole"]
+    buckets = [
+        s.value
+        for s in after["mlforhpc_infer_seconds"].samples
+        if s.labels.get("le") and s.labels["simulated"] == "no" and s.labels["model"] == "borehole"
+    ]
     assert buckets == sorted(buckets) and buckets[-1] == count(after)
 
 

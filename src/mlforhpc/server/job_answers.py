@@ -20,7 +20,12 @@ _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 def answered(x: Mapping[str, Value], answer: Answer) -> bytes:
     """A point that a simulation (or the store) answered."""
-    said: dict[str, object] = {"x": dict(x), "source": answer.source, "rho": _number(answer.rho), "surrogate_version": answer.surrogate_version}
+    said: dict[str, object] = {
+        "x": dict(x),
+        "source": answer.source,
+        "rho": _number(answer.rho),
+        "surrogate_version": answer.surrogate_version,
+    }
     said |= {"key": answer.key, "kept": answer.kept, "outputs": _outputs(answer.values, answer.lower, answer.upper)}
     return orjson.dumps(said, option=_NUMPY)
 

@@ -172,7 +172,8 @@ OPERATIONS: tuple[Operation, ...] = (
         method="post",
         path="/v1/models/{model}/learn",
         summary="Learn now",
-        text="Fits again from all answers so far, on the engine; the new surrogate replaces the old one only if it is better on held-out answers.",
+        text="Fits again from all answers so far, on the engine; the new surrogate replaces the old one only if it is better on held-out "
+        "answers.",
         status=202,
         answer="Accepted",
         refusals=(404,),

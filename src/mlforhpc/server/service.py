@@ -71,7 +71,6 @@ class Service:
         models: the same names -> what they are for clients.
         local: one slot on this machine for scans and exports, whatever the campaign's engine is.
         started_unix_s: when it was made.
-        log_here: the log goes to standard output instead of `log.jsonl` in the folder.
         log, feed, jobs: see there; they live while the service is `running`.
     """
 
@@ -81,21 +80,17 @@ class Service:
     token: bytes | None = None
     local: Broker
     started_unix_s: float = field(default_factory=time.time)
-    log_here: bool = False
+    log: Log
     models: Mapping[str, Model] = field(init=False)
-    log: Log = field(init=False)
     feed: Feed = field(init=False)
     jobs: JobQueue = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "models", {name: Model(online) for name, online in self.onlines.items()})
         folder, broker = self.campaign.folder, self.campaign.broker
-        log = Log(None if self.log_here else folder / "log.jsonl")
-        feed = Feed(self.onlines, broker.subscribe, log)
-        jobs = JobQueue(self.onlines, folder / "jobs", log, slots=broker.slots)
-        feed.listen(jobs.see)
-        for name, value in (("log", log), ("feed", feed), ("jobs", jobs)):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "feed", Feed(self.onlines, broker.subscribe, self.log))
+        object.__setattr__(self, "jobs", JobQueue(self.onlines, folder / "jobs", self.log, slots=broker.slots))
+        self.feed.listen(self.jobs.see)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
