@@ -18,6 +18,7 @@ from typing import Any
 
 from mlforhpc.broker.broker import Broker
 from mlforhpc.broker.dispatcher import Dispatcher
+from mlforhpc.broker.task import Keep
 from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.engine import Engine
@@ -37,15 +38,26 @@ class Campaign:
         broker: what scenarios use; its answers are kept in `store/`, its tasks charged to the learned method.
         referee: a second view for measurement, kept in `referee/`.
         trace: the events; subscribe for progress.
+        budget_bytes: that `store/` may take.
     """
 
-    def __init__(self, folder: str | Path, *, engine: str | EngineChoice | Engine = "processes", slots: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        engine: str | EngineChoice | Engine = "processes",
+        slots: int | None = None,
+        budget_bytes: int | None = None,
+        keep: Keep = "must",
+    ) -> None:
         """Assemble everything.
 
         Args:
             folder: made if it is not there; one campaign at a time may hold it.
             engine: "NAME", "NAME:ADDRESS", a table of mlforhpc.toml (`core.choice`), or an Engine.
             slots: how many; None = what the engine finds.
+            budget_bytes: that `store/` may take; None = as much as the disk has.
+            keep: what a full store or disk means: "must": the work stops; "may": simulations are answered and not kept (see `Broker`).
 
         Raises:
             UsageError: the folder cannot be written, slots < 1, or the engine does not take what it is given.
@@ -54,15 +66,15 @@ class Campaign:
         """
         if slots is not None and slots < 1:
             raise UsageError(f"slots must be at least 1, found {slots}.")
-        self.folder = Path(folder)
+        self.folder, self.budget_bytes = Path(folder), budget_bytes
         self._lock = _locked(self.folder)
         clock = Clock()
         began_ns = clock.now_ns()
         self.engine: Engine = _made(engine_choice(engine, slots=slots), clock) if isinstance(engine, str | EngineChoice) else engine
         self.trace = Trace(self.folder / "events.jsonl", clock)
-        self._stores = FolderStore.open(self.folder / "store"), FolderStore.open(self.folder / "referee")
+        self._stores = FolderStore.open(self.folder / "store", budget_bytes=budget_bytes), FolderStore.open(self.folder / "referee")
         self._dispatcher = Dispatcher(engine=self.engine, trace=self.trace)
-        self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned")
+        self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned", keep=keep)
         self.referee = Broker(self._dispatcher, store=self._stores[1], charge="measurement")
         self._open = True
         self._began_ns = began_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -12,12 +13,12 @@ import numpy as np
 import pytest
 
 from mlforhpc.broker.broker import Broker
-from mlforhpc.core.errors import OutOfBounds, StoreError, TaskError, Unplaceable, UsageError
+from mlforhpc.core.errors import OutOfBounds, OverBudget, StoreError, StoreFull, TaskError, Unplaceable, UsageError
 from mlforhpc.core.record import key_of
 from mlforhpc.core.simulation import Output, Outputs
 from mlforhpc.core.space import Integer, Real, Space
 from mlforhpc.core.task import Resources
-from mlforhpc.core.trace import Decision, Submitted
+from mlforhpc.core.trace import Decision, Submitted, read
 
 WAIT_S = 60
 X = {"a": 1.5, "n": 2}
@@ -232,6 +233,54 @@ def test_an_error_of_the_store_surfaces(broker, store):
     store.get = lambda key: (_ for _ in ()).throw(StoreError("damaged"))
     with pytest.raises(StoreError, match="damaged"):
         broker.simulate(Toy(), X, seed=0).result(WAIT_S)
+
+
+@pytest.mark.parametrize("error", [StoreFull("no space is left"), OverBudget("at its budget")])
+def test_what_a_full_store_means_is_a_choice(broker, store, dispatcher, events, error):
+    """By default the future raises; a view that need not keep hands the record out, says that it was not kept, and runs it again."""
+    store.error = error
+    with pytest.raises(type(error), match=str(error)):
+        broker.simulate(Toy(), X, seed=0).result(WAIT_S)
+    may = Broker(dispatcher, store=store, keep="may")
+    answers = [may.simulate(Toy(how="slow"), X, seed=1) for _ in range(2)]
+    first, second = (answer.result(WAIT_S) for answer in answers)
+    assert first is second and first.outcome == "ok" and not first.kept and first.outputs["y"].shape == (2,)
+    said = [e.data for e in events() if isinstance(e, Decision) and e.decision == "not_kept"]
+    assert said[-1] == {"key": first.key, "reason": str(error)}
+    failed = may.simulate(Toy(how="diverge"), X, seed=2).result(WAIT_S)
+    assert failed.outcome == "failed" and not failed.kept
+    store.error = None
+    again = may.simulate(Toy(how="slow"), X, seed=1).result(WAIT_S)
+    assert again.kept and again.key == first.key and (again.outputs["y"] == first.outputs["y"]).all()
+    assert may.simulate(Toy(how="slow"), X, seed=1).result(WAIT_S).kept
+
+
+def test_other_errors_of_a_store_are_raised_by_either_view(dispatcher, store):
+    """Only a full store is a reason to answer without keeping."""
+    store.error = StoreError("damaged")
+    with pytest.raises(StoreError, match="damaged"):
+        Broker(dispatcher, store=store, keep="may").simulate(Toy(), X, seed=0).result(WAIT_S)
+
+
+def test_a_full_disk_under_the_trace_holds_up_no_answer_that_need_not_be_kept(fresh, monkeypatch):
+    """Trace and store on the same full disk: "must" loses the result, "may" hands it out; the lines follow when there is space."""
+    broker, dispatcher = fresh()
+    dispatcher.engine.warm_up(WAIT_S)
+
+    def full(fd, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    broker.store.error = StoreFull("no space is left")
+    may = Broker(dispatcher, store=broker.store, keep="may")
+    with monkeypatch.context() as context:
+        context.setattr("mlforhpc.core.trace.os.write", full)
+        with pytest.raises(TaskError, match="No space left"):
+            broker.simulate(Toy(), X, seed=0).result(WAIT_S)
+        record = may.simulate(Toy(), X, seed=1).result(WAIT_S)
+    assert record.outcome == "ok" and not record.kept
+    dispatcher.flush()
+    decisions = [event for event in read(dispatcher.trace.path) if isinstance(event, Decision)]
+    assert [d.data["key"] for d in decisions if d.decision == "not_kept"] == [record.key]
 
 
 def test_two_views_share_the_engine_and_no_store(broker, store, dispatcher, tmp_path, events):

@@ -180,3 +180,15 @@ def test_a_half_open_client_does_not_hold_it_up(command):
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 75 and time.monotonic() - began < 5
+
+
+def test_at_its_budget_of_disk_it_serves_and_keeps_nothing(command, tmp_path):
+    """Simulated again when asked again; the answer says that it was not kept."""
+    (tmp_path / "service.toml").write_text(f'disk_budget = "1 kB"\n[simulations.plate]\nfunction = "{OWN}"\n')
+    steel = json.loads(json.dumps(TAR).replace("tar", "steel"))
+    with connected(ready(command("--config", "service.toml", "--port", 0, "--slots", 1, "--json"))["address"]) as connection:
+        for _ in range(2):
+            connection.request("POST", "/v2/models/plate/infer", json.dumps({**steel, "outputs": [{"name": "kept"}, {"name": "source"}]}))
+            answer = json.loads(connection.getresponse().read())
+            assert [each["data"] for each in answer["outputs"]] == [[False], ["simulation"]]
+            assert answer["parameters"] == {"not_kept": 1}

@@ -17,7 +17,7 @@ WRITER = Path(__file__).with_name("writer_process.py")
 def test_sqlite_syncs_at_each_commit(tmp_path, shared, mode, synchronous):
     """Local: WAL, FULL. Shared: rollback journal whose deletion is synced as well, EXTRA."""
     with FolderStore.open(tmp_path / "store", shared=shared) as store:
-        connection = store._commits._connection
+        connection = store._writing.commits._connection
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == mode
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == synchronous
 

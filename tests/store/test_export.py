@@ -64,6 +64,16 @@ def test_parquet_without_its_extra(filled, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*all*"))
 
 
+def test_text_that_is_no_utf_8_is_escaped(store, make_record, tmp_path):
+    """A byte of a foreign program in a traceback: the same in both formats."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    store.put(make_record(1, size=2, outcome="failed", reason="bad \udcff byte", outputs={}, standard_errors={})).result()
+    for name in ("a.csv", "a.parquet"):
+        assert export(store, tmp_path / name) == 1
+    (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    assert row["reason"] == parquet.read_table(tmp_path / "a.parquet").column("reason").to_pylist()[0] == "bad \\udcff byte"
+
+
 def test_export_of_an_empty_store(store, tmp_path):
     """A header and no rows."""
     assert export(store, tmp_path / "none.csv") == 0

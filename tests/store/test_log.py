@@ -28,7 +28,7 @@ def test_log_stays_bounded_beside_a_scan_that_pauses(store, make_record):
 
 def test_log_stays_bounded_when_much_waits(store, make_record):
     """29 MB that wait at once are committed in groups of a few MB."""
-    with store._commits._lock:
+    with store._writing.commits._lock:
         futures = [store.put(make_record(i, size=3000)) for i in range(600)]
     for future in futures:
         future.result()

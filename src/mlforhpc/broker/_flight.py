@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 
 from mlforhpc.broker import _simulate
 from mlforhpc.broker.dispatcher import Dispatcher
-from mlforhpc.broker.task import Task, task_error
+from mlforhpc.broker.task import Keep, Task, task_error
 from mlforhpc.broker.value import value_of
+from mlforhpc.core.errors import StoreFull
 from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Record
 from mlforhpc.core.simulation import Simulation
@@ -27,16 +29,18 @@ class Flight:
         same: under which the dispatcher knows this flight.
         asked: the record's identity: key, parameters, settings, fidelity, seed.
         limit_s: of the task.
+        keep: "may": a record that the store has no room for is answered all the same, and says so.
     """
 
-    __slots__ = ("_asked", "_dispatcher", "_limit_s", "_same", "_store", "_task", "_waiters")
+    __slots__ = ("_asked", "_dispatcher", "_keep", "_limit_s", "_same", "_store", "_task", "_waiters")
 
-    def __init__(self, dispatcher: Dispatcher, store: Store, same: Hashable, asked: Record, limit_s: float | None) -> None:
+    def __init__(self, dispatcher: Dispatcher, store: Store, same: Hashable, asked: Record, limit_s: float | None, keep: Keep) -> None:
         self._dispatcher = dispatcher
         self._store = store
         self._same = same
         self._asked = asked
         self._limit_s = limit_s
+        self._keep: Keep = keep
         self._waiters: list[tuple[_Seat, Charge]] = []
         self._task: Task | None = None
 
@@ -78,6 +82,7 @@ class Flight:
             resources=resources,
             limit_s=self._limit_s,
             isolated=bool(getattr(simulation, "isolated", False)),
+            keep=self._keep,
         )
         self._dispatcher.submit(self._task)
 
@@ -112,6 +117,9 @@ class Flight:
 
     def _kept(self, record: Record, kept: Future[None]) -> None:
         error = kept.exception()
+        if isinstance(error, StoreFull) and self._keep == "may":
+            record, error = replace(record, kept=False), None
+            self._trace_not_kept(record, str(kept.exception()))
         if error is None:
             self._trace_reused(record, self._waiters[1:])
         self._end(record if error is None else error)
@@ -149,6 +157,11 @@ class Flight:
         for _, charge in waiters:
             data = {"key": record.key, "charge": charge, "cost_s": record.cost_s}
             trace.emit(Decision(t=trace.clock.now_ns(), decision="reused", data=data))
+        self._dispatcher.flush()
+
+    def _trace_not_kept(self, record: Record, reason: str) -> None:
+        trace = self._dispatcher.trace
+        trace.emit(Decision(t=trace.clock.now_ns(), decision="not_kept", data={"key": record.key, "reason": reason}))
         self._dispatcher.flush()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlforhpc.broker._flight import Flight
 from mlforhpc.broker.dispatcher import Dispatcher
-from mlforhpc.broker.task import PLAIN, Task, task_error
+from mlforhpc.broker.task import PLAIN, Keep, Task, task_error
 from mlforhpc.broker.value import value_of
 from mlforhpc.core.engine import Ref
 from mlforhpc.core.errors import OutOfBounds, UsageError
@@ -33,12 +33,15 @@ class Broker:
         dispatcher: shared by the views.
         store: keeps what this view simulates.
         charge: the account its tasks are booked on.
+        keep: what becomes of a simulation when the store or the disk is full. "must": its future raises StoreFull, since a campaign
+            has no use for what it cannot resume with. "may": it is answered with `record.kept` False, and decision "not_kept" says why.
     """
 
-    def __init__(self, dispatcher: Dispatcher, *, store: Store, charge: Charge = "learned") -> None:
+    def __init__(self, dispatcher: Dispatcher, *, store: Store, charge: Charge = "learned", keep: Keep = "must") -> None:
         self._dispatcher = dispatcher
         self._store = store
         self._charge = charge
+        self._keep: Keep = keep
 
     @property
     def slots(self) -> int:
@@ -94,12 +97,12 @@ class Broker:
         asked = _asked(simulation, x, settings=settings, fidelity=fidelity, seed=seed)
         dispatcher = self._dispatcher
         dispatcher.check(resources)
-        same = (id(self._store), asked.key, limit_s)
+        same = (id(self._store), asked.key, limit_s, self._keep)
         with dispatcher.lock:
             known: Flight | None = dispatcher.in_flight.get(same)
             if known is not None:
                 return known.join(self._charge)
-            flight = dispatcher.in_flight[same] = Flight(dispatcher, self._store, same, asked, limit_s)
+            flight = dispatcher.in_flight[same] = Flight(dispatcher, self._store, same, asked, limit_s, self._keep)
             future = flight.join(self._charge)
         flight.start(simulation, charge=self._charge, resources=resources, label=label or simulation.name)
         return future

@@ -256,10 +256,11 @@ class Dispatcher:
             return True
 
     def _tell(self, over: list[tuple[Task, TaskResult]]) -> None:
-        """Tell the owners, after the trace has it; one that it cannot take is not handed out."""
+        """Tell the owners, after the trace has it; one that it cannot take is not handed out, unless it need not be kept."""
         broken = self.flush()
         for task, result in over:
-            task.owner.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if broken else result)
+            withheld = broken and task.keep == "must"
+            task.owner.ended(task, result._replace(outcome="lost", value=broken, in_file=False) if withheld else result)
 
     def _end_here(self, tasks: list[Task]) -> None:
         """End cancelled tasks of which the engine knows nothing, or has nothing more to say."""

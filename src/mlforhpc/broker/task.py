@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -10,6 +10,7 @@ from mlforhpc.core.errors import TaskError
 from mlforhpc.core.task import Call, Charge, Function, Kind, Resources, TaskResult
 
 PLAIN = Resources()
+Keep: TypeAlias = Literal["must", "may"]
 
 
 class Owner(Protocol):
@@ -28,6 +29,7 @@ class Task(msgspec.Struct, kw_only=True, eq=False, gc=False):
         kind, charge, label, key: for the trace.
         resources, limit_s: what it needs and how long it may run.
         isolated: needs a process that can be killed alone.
+        keep: "must": its result is not handed out while the trace cannot take it; "may": it is.
         owner: told how it ended.
         number: set by the dispatcher.
         attempt: counted from 1.
@@ -47,6 +49,7 @@ class Task(msgspec.Struct, kw_only=True, eq=False, gc=False):
     resources: Resources = PLAIN
     limit_s: float | None = None
     isolated: bool = False
+    keep: Keep = "must"
     number: int = 0
     attempt: int = 1
     in_flight: bool = False

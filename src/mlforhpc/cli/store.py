@@ -1,4 +1,4 @@
-"""Commands about a store: show, check, discard-damaged, export, import."""
+"""Commands about a store: show, check, discard-damaged, prune, export, import."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import click
 from mlforhpc.cli import spelling
 from mlforhpc.cli.options import JSON, STORE
 from mlforhpc.cli.printing import print_json, print_table
+from mlforhpc.core.errors import UsageError
 
 
 @click.group()
 def store() -> None:
-    """Show, check, export and fill a store."""
+    """Show, check, prune, export and fill a store."""
 
 
 @store.command()
@@ -63,6 +64,49 @@ def discard_damaged(store: Path, as_json: bool) -> None:
     with FolderStore.open(store) as opened:
         discarded = list(opened.discard_damaged())
     print_json(discarded) if as_json else click.echo("\n".join(discarded) or "Every record is whole.")
+
+
+@store.command()
+@STORE
+@click.option("--simulation", metavar="NAME", help="Records of this simulation.")
+@click.option("--version", help="Records of this version.")
+@click.option("--old-versions", is_flag=True, help="Records of another version than the newest record of their simulation.")
+@click.option("--outcome", type=click.Choice(["ok", "failed", "timed_out"]), help="Records that ended so.")
+@click.option("--down-to", metavar="SIZE", help="The oldest of them, until the store takes no more than SIZE (10GB, 500MB).")
+@click.option("--yes", is_flag=True, help="Delete. Without it, only say what would go.")
+@JSON
+def prune(
+    store: Path,
+    simulation: str | None,
+    version: str | None,
+    old_versions: bool,
+    outcome: str | None,
+    down_to: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete the records that meet all that is said, for good, and give their space back."""
+    from mlforhpc.core.sizes import size_bytes, spelt
+    from mlforhpc.store import FolderStore
+
+    down_to_bytes = None if down_to is None else size_bytes(down_to)
+    if not (store / "index.sqlite").exists():
+        raise UsageError(f"There is no store to prune at {store}. Check the path.")
+    with FolderStore.open(store) as opened:
+        pruned = opened.prune(
+            simulation=simulation, version=version, outcome=outcome, old_versions=old_versions, down_to_bytes=down_to_bytes, dry_run=not yes
+        )
+    if as_json:
+        print_json(pruned)
+        return
+    rows = [[line.simulation, line.version, line.outcome, line.records, spelt(line.size_bytes)] for line in pruned.lines]
+    if rows:
+        print_table(str(store), ["simulation", "version", "outcome", "records", "size"], rows)
+    what = f"{pruned.records} records and {pruned.array_files} array files"
+    sizes = f"from {spelt(pruned.before_bytes)} to {'about ' * pruned.dry_run}{spelt(pruned.after_bytes)}"
+    click.echo(f"{what} would go: {sizes}. Nothing was deleted; add --yes to do it." if pruned.dry_run else f"{what} are gone: {sizes}.")
+    if down_to_bytes is not None and pruned.after_bytes > down_to_bytes:
+        click.echo(f"That is more than {spelt(down_to_bytes)}: no other records may go by what was said.")
 
 
 @store.command()

@@ -62,7 +62,8 @@ class Broker(Protocol):
     ) -> Future[Record]:
         """The record of one simulation: from the store if it is there, else run, kept, and then returned.
 
-        The future resolves after the record is on disk; it holds `failed` and `timed_out` records too, and raises
+        The future resolves after the record is on disk (or, where the broker was told that it need not be kept and the store is full,
+        with `record.kept` False); it holds `failed` and `timed_out` records too, and raises
         TaskError only for `lost` (after retries) and `cancelled`. Settings left out take the default.
 
         Raises:

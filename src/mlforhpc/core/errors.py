@@ -12,6 +12,7 @@ MLforHPCError
 +-- StoreError            (exit code 3)
     +-- StoreDamaged      a record's hash does not match; names the record
     +-- StoreFull         the disk is full; what was acknowledged is kept
+    |   +-- OverBudget    or the bytes that the store may take are; the way out is another one
     +-- StoreLocked       another process holds a single-writer store
 
 KeyboardInterrupt
@@ -101,6 +102,10 @@ class StoreDamaged(StoreError):
 
 class StoreFull(StoreError):
     """No space is left on the store's disk."""
+
+
+class OverBudget(StoreFull):
+    """The store takes as many bytes as it may: to every caller the same as a full disk, but `store prune` is the way out."""
 
 
 class StoreLocked(StoreError):

@@ -35,6 +35,8 @@ class Record:
         limit_s: the time limit it met, if `timed_out`.
         cost_s: slot-seconds: worker wall time times slots.
         system: host and hardware it ran on; timing figures never mix two.
+        kept: it is in the store, or on its way there. Not stored itself: False only on a record that a broker with `keep="may"`
+            hands out although the store is full; whoever asks again has it simulated again.
     """
 
     key: str
@@ -52,6 +54,7 @@ class Record:
     limit_s: float | None = None
     cost_s: float = 0.0
     system: str = ""
+    kept: bool = True
 
 
 def key_of(simulation: Simulation, x: Mapping[str, Value], *, settings: Mapping[str, Value], fidelity: float, seed: int) -> str:

@@ -4,7 +4,7 @@ Below delta (opening):   E <- E (1 + b w (delta - v)),                E >= 1/alp
 Above delta (closing):   M <- max(1, M) (1 + b (v - delta)),          an e-detector: on average 1/alpha observations up to a false alarm
 Broken share of n answers, each audited with a probability p that was fixed before:
     exp(-sum_audited v log(1/(1 - theta/p)) + theta B) is a supermartingale for every theta < p,   B = number broken of the n
-so the B at which a fixed mixture over theta reaches 1/alpha is an upper limit, whatever the answers are like and in whatever order they came.
+so the B at which a fixed mixture over theta reaches 1/alpha is an upper limit, whatever the answers are like and in any order.
 
 Ville, Etude critique de la notion de collectif, 1939. Waudby-Smith & Ramdas, Estimating means of bounded random variables by betting,
 J. R. Stat. Soc. B 86(1), 2024, doi 10.1093/jrsssb/qkad009. Shin, Ramdas & Rinaldo, E-detectors: a nonparametric framework for sequential

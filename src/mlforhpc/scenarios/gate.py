@@ -117,17 +117,17 @@ class ProximaLaw(msgspec.Struct, tag="proxima"):
     """See the file's docstring.
 
     Attributes:
-        threshold: of rho; follows the mean error.
+        threshold: of rho; follows the mean error; None before there is one.
         recent: (rho, error / tolerance) of what was scored last.
     """
 
-    threshold: float = 0.0
+    threshold: float | None = None
     recent: list[tuple[float, float]] = msgspec.field(default_factory=list)
 
     @property
     def limit(self) -> float:
         """See `EvidenceLaw`; without an upper bound of its own."""
-        return self.threshold
+        return self.threshold or 0.0
 
     @property
     def alarmed(self) -> bool:
@@ -140,12 +140,9 @@ class ProximaLaw(msgspec.Struct, tag="proxima"):
         if len(self.recent) < WINDOW // 2:
             return False, False
         slope = sum(error for _, error in self.recent) / max(sum(rho for rho, _ in self.recent), 1e-9)
-        error, before = sum(error for _, error in self.recent) / len(self.recent), self.threshold
-        if not before:
-            self.threshold = 1.0 / slope
-        else:
-            self.threshold = max(0.0, before - (error - 1.0) / slope)
-        return False, self.threshold > before > 0
+        error = sum(error for _, error in self.recent) / len(self.recent)
+        self.threshold = 1.0 / slope if self.threshold is None else max(0.0, self.threshold - (error - 1.0) / slope)
+        return False, False
 
 
 Law: TypeAlias = EvidenceLaw | ProximaLaw

@@ -218,6 +218,11 @@ class Online:
                 unkept=state.unkept,
             )
 
+    def broken_limit(self) -> float | None:
+        """Anytime-valid 95 % upper limit of the share of the surrogate's answers that are broken; None before any."""
+        with self._lock:
+            return self._book.state.share.limit()
+
     def settle(self, timeout_s: float | None = None) -> bool:
         """Wait until nothing runs, is fitted or is being scored; False if that takes longer."""
         with self._lock:
@@ -265,6 +270,7 @@ class Online:
         x, rho, p, pending = look.x[row], float(look.rho[row]), look.prediction, None
         with self._lock:
             self._unsure += _DRIFT * (1.0 - self._unsure)
+            self._book.gate(look.tolerance)
             known = self._runs.known(x)
             if scored and not known and p is not None and p.inside[row] and self._book.scores(rho * look.tolerance):
                 weight = self.terms.audit if self._book.limit(look.tolerance) else 1.0
@@ -338,7 +344,8 @@ class Online:
         ledger = self._book.state.ledger
         self._runs.one_s = ledger.run_s / ledger.runs
         self._fits.curriculum.add(run)
-        self._fits.drift = self._fits.drift or self._unsure > 0.5
+        if self._unsure > 0.5 and self._book.limit(self.terms.tolerance):
+            self._fits.drift = True
         self._fits.consider()
 
     def _recall(self) -> None:

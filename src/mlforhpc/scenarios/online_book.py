@@ -21,7 +21,7 @@ from mlforhpc.metrics.anytime import e_value
 from mlforhpc.scenarios.broken_share import GROUPS, BrokenShare
 from mlforhpc.scenarios.gate import GRID, EvidenceLaw, Law, ProximaLaw, Scored
 from mlforhpc.scenarios.online_scoring import noise, squared_errors
-from mlforhpc.scenarios.online_state import KEPT, NOISE_RUNS, Pending, State
+from mlforhpc.scenarios.online_state import KEPT, NOISE_RUNS, SCORED, Pending, State
 from mlforhpc.scenarios.online_terms import Terms
 
 MOST_GATES = 64
@@ -102,6 +102,9 @@ class Book:
                 raise UsageError(f"{MOST_GATES} different tolerances are in use, as many as may be; ask for {self._terms.tolerance:g}.")
             law = ProximaLaw() if self._terms.law == "proxima" else EvidenceLaw(delta=self._terms.delta)
             self._gates[tolerance] = law
+            for half, error, weight in self.state.scored:
+                if half <= tolerance:
+                    law.learn(Scored(rho=half / tolerance, error=error / tolerance, weight=weight, answered=False))
         return law
 
     def limit(self, tolerance: float) -> float:
@@ -130,7 +133,7 @@ class Book:
         Returns:
             The audited rows with the audits' ids, their probability, and the weight of such an audit.
         """
-        share, law, queue = self.state.share, self.gate(tolerance), self._terms.queue
+        share, queue = self.state.share, self._terms.queue
         fill = waiting / queue
         alarmed = self._alarmed.get(tolerance, False) and rows == 1
         group, p = share.probability(alarmed=alarmed, fill=fill)
@@ -209,6 +212,7 @@ class Book:
         if not checked and not pending.answered:
             return False
         observed, corrected = squared_errors(self._simulation.outputs, mean, runs) if checked and mean is not None else (1e12, 1e12)
+        self.state.scored = [*self.state.scored, (pending.half, sqrt(observed), pending.weight)][-SCORED:]
         closed = False
         for tolerance, law in self._gates.items():
             rho, mine = pending.half / tolerance, tolerance == pending.tolerance
@@ -218,7 +222,8 @@ class Book:
             before = law.limit
             shut, opened = law.learn(scored)
             self._alarmed[tolerance] = law.alarmed
-            closed = closed or (shut and mine)
+            if shut and mine:
+                closed, self.state.scored = True, []
             if isinstance(law, EvidenceLaw) and (shut or opened):
                 self._gate_moved(tolerance, before, law)
         if pending.answered:

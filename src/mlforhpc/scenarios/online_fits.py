@@ -3,7 +3,6 @@ one only if it is better on answers that neither has seen."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ class Fits:
         candidate = self._folder / "candidate.safetensors"
         replace_file(candidate, content)
         surrogate = load(candidate)
-        os.replace(candidate, self._folder / f"{surrogate.version}.safetensors")
+        candidate.replace(self._folder / f"{surrogate.version}.safetensors")
         return surrogate
 
     def _scores(self, surrogate: Surrogate, held: Dataset) -> tuple[float, float] | None:

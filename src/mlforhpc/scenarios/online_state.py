@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,8 @@ from mlforhpc.scenarios.gate import Law
 SCHEMA_VERSION = 1
 KEPT = 50
 """Recent audits and events."""
+SCORED = 300
+"""Recent scores."""
 NOISE_RUNS = 64
 """Runs that the noise is taken from: settled then, so that a tolerance that was granted stays granted."""
 
@@ -107,6 +108,7 @@ class State(msgspec.Struct):
         simulation_version, fidelity: what the rest is about; another version or fidelity begins anew.
         version: of the surrogate that answers, or the empty string.
         gates: (tolerance, law) of each tolerance that was asked for.
+        scored: (half-width, error, weight) of what was scored last: what a new tolerance begins with.
     """
 
     simulation_version: str
@@ -115,6 +117,7 @@ class State(msgspec.Struct):
     version: str = ""
     rows: int = 0
     gates: list[tuple[float, Law]] = msgspec.field(default_factory=list)
+    scored: list[tuple[float, float, float]] = msgspec.field(default_factory=list)
     pending: list[Pending] = msgspec.field(default_factory=list)
     next_id: int = 1
     sessions: int = 0
@@ -136,7 +139,7 @@ class State(msgspec.Struct):
         part = file.with_name(f".{file.name}.part")
         with part.open("wb") as opened:
             opened.write(msgspec.json.encode(self))
-        os.replace(part, file)
+        part.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> State | None:

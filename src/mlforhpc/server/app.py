@@ -16,12 +16,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from mlforhpc.core.errors import MLforHPCError
-from mlforhpc.server import docs, events, infer, jobs, metrics, openapi, page, protocol, status
+from mlforhpc.server import docs, events, infer, jobs, metrics, openapi, page, protocol, records, status
 from mlforhpc.server.guard import Guard, Trust
 from mlforhpc.server.refusals import Refused, body, refusal
 from mlforhpc.server.service import Service
 
-_MODULES = (infer, protocol, jobs, events, status, page, metrics, openapi, docs)
+_MODULES = (infer, protocol, records, jobs, events, status, page, metrics, openapi, docs)
 ROUTES: Sequence[Callable[[Service], list[BaseRoute]]] = tuple(module.routes for module in _MODULES)
 """In the order in which they are tried: inference first."""
 

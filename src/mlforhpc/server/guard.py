@@ -49,6 +49,7 @@ class Guard:
         self._app, self._trust, self._limits = app, trust, limits
         self._under_way = 0
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._right_hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,12 +78,27 @@ class Guard:
         if trust.token is not None and scope["path"] not in OPEN_PATHS:
             _check_token(headers.get(b"authorization", b""), trust.token, scope["method"])
         if trust.hosts:
-            _check_host(headers, scope["method"], trust.hosts)
+            self._check_host(headers, scope["method"])
         if self._under_way >= limits.requests:
             raise Refused(429, f"{limits.requests} requests are being answered, as many as may be; try again.", headers=retry_after(1.0))
         length = headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length[:19]) > limits.body_bytes:
             raise _too_large(limits.body_bytes)
+
+    def _check_host(self, headers: Mapping[bytes, bytes], method: str) -> None:
+        """Refuse what is addressed to another name, and what a page of another site sends."""
+        hosts, said = self._trust.hosts, headers.get(b"host", b"")
+        if said not in self._right_hosts:
+            host = said.decode("latin-1")
+            if name_of(host) not in hosts:
+                raise Refused(403, f"This server listens on loopback and is called {' or '.join(sorted(hosts))}, not '{host[:100]}'.")
+            if len(self._right_hosts) < _CLIENTS:
+                self._right_hosts.add(said)
+        origin = headers.get(b"origin")
+        if origin is not None and method not in ("GET", "HEAD"):
+            site = origin.decode("latin-1").partition("://")[2]
+            if name_of(site) not in hosts:
+                raise Refused(403, f"Pages of other sites may not send requests to this server; this one came from '{site[:100]}'.")
 
     def _draw(self, client: str) -> None:
         """Take one from a client's bucket."""
@@ -149,22 +165,6 @@ def _check_token(shown: bytes, token: bytes, method: str) -> None:
         raise Refused(401, sentence, headers={"WWW-Authenticate": 'Basic realm="mlforhpc", charset="UTF-8"'})
     if kind.lower() == b"basic" and method not in ("GET", "HEAD"):
         raise Refused(403, f"{method} wants the token in the header 'Authorization: Bearer TOKEN'; as a browser's password it only reads.")
-
-
-def _check_host(headers: Mapping[bytes, bytes], method: str, hosts: frozenset[str]) -> None:
-    """Refuse what is addressed to another name, and what a page of another site sends.
-
-    Raises:
-        Refused: 403.
-    """
-    host = headers.get(b"host", b"").decode("latin-1")
-    if name_of(host) not in hosts:
-        raise Refused(403, f"This server listens on loopback and is called {' or '.join(sorted(hosts))}, not '{host[:100]}'.")
-    origin = headers.get(b"origin")
-    if origin is not None and method not in ("GET", "HEAD"):
-        site = origin.decode("latin-1").partition("://")[2]
-        if name_of(site) not in hosts:
-            raise Refused(403, f"Pages of other sites may not send requests to this server; this one came from '{site[:100]}'.")
 
 
 def name_of(host: str) -> str:

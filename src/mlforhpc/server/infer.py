@@ -11,20 +11,18 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import orjson
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.names import suggestion
-from mlforhpc.core.space import FloatArray
 from mlforhpc.scenarios.online import Answer, Look, Source
 from mlforhpc.server.encodings import Coding, accepted, decoded, encoded
 from mlforhpc.server.models import Model, Part
-from mlforhpc.server.tensors import Wish, brief, points, request_of, to_bytes
+from mlforhpc.server.reply import Asked, Reply, encode
+from mlforhpc.server.tensors import Wish, brief, points, request_of
 
 if TYPE_CHECKING:
     from mlforhpc.server.service import Service
@@ -34,17 +32,6 @@ OTHERS = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout"
 """Of a request's parameters: those that mean something here, and those of the protocol that ask for nothing that this service has."""
 SOURCES = ("auto", "surrogate", "simulation")
 _PLAIN: tuple[None, Source, bool] = (None, "auto", False)
-_NUMPY = orjson.OPT_SERIALIZE_NUMPY
-_FEW = 16
-
-
-class Reply(NamedTuple):
-    """An answer; `header_length` is of its JSON if binary tensors follow. `rows` and `simulated` are for the statistics."""
-
-    body: bytes
-    header_length: int | None
-    rows: int
-    simulated: bool
 
 
 class Pending:
@@ -54,7 +41,7 @@ class Pending:
         futures: row -> its answer.
     """
 
-    def __init__(self, asked: _Asked, look: Look, futures: Mapping[int, Future[Answer]]) -> None:
+    def __init__(self, asked: Asked, look: Look, futures: Mapping[int, Future[Answer]]) -> None:
         self.futures = futures
         self._asked, self._look = asked, look
 
@@ -64,21 +51,13 @@ class Pending:
         Raises:
             TaskError: a simulation did not end with an answer.
         """
-        return _encode(self._asked, self._look, {row: future.result() for row, future in self.futures.items()})
+        return encode(self._asked, self._look, {row: future.result() for row, future in self.futures.items()})
 
     def cancel(self) -> None:
         """Nobody waits for it any more."""
         for future in self.futures.values():
             if not future.done():
                 self._asked.model.online.cancel(future)
-
-
-class _Asked(NamedTuple):
-    """What an answer is to have: each part, and whether in binary."""
-
-    model: Model
-    id: str | None
-    parts: Sequence[tuple[Part, bool]]
 
 
 def answer(service: Service, name: str, version: str | None, body: bytes, header_length: int | None = None) -> Reply | Pending:
@@ -101,7 +80,7 @@ def answer(service: Service, name: str, version: str | None, body: bytes, header
     request, rest = request_of(body, header_length)
     x = points(request.inputs, model.inputs, rest, most=service.limits.rows)
     tolerance, source, binary = _options(request.parameters) if request.parameters else _PLAIN
-    asked = _Asked(model, request.id, _parts(model, request.outputs, binary=binary))
+    asked = Asked(model, request.id, _parts(model, request.outputs, binary=binary))
     numbers = len(x) * sum(part.numbers for part, _ in asked.parts)
     if numbers > service.limits.elements:
         raise UsageError(f"An answer may have {service.limits.elements} numbers, this one would have {numbers}; ask in several requests.")
@@ -109,7 +88,7 @@ def answer(service: Service, name: str, version: str | None, body: bytes, header
     if version is not None and look.version != version:  # replaced a moment ago
         model.check_version(version)
     futures = model.online.serve(look, source)
-    return Pending(asked, look, futures) if futures else _encode(asked, look, {})
+    return Pending(asked, look, futures) if futures else encode(asked, look, {})
 
 
 def _options(parameters: Mapping[str, Any]) -> tuple[float | None, Source, bool]:
@@ -143,68 +122,6 @@ def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"The parameter {name} must be true or false, found {brief(value)}.")
     return value
-
-
-def _encode(asked: _Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
-    """The bytes of an answer: rows of `answers` from there, the others from the surrogate's prediction."""
-    n = len(look.x)
-    outputs: list[dict[str, Any]] = []
-    behind: list[bytes] = []
-    for part, binary in asked.parts:
-        data = _data(part, look, answers)
-        if binary:
-            raw = to_bytes(data) if part.datatype == "BYTES" else _raw(part, data)
-            behind.append(raw)
-            said: dict[str, Any] = {"binary_data_size": len(raw)}
-            outputs.append({"name": part.name, "datatype": part.datatype, "shape": (n, *part.shape), "parameters": said})
-        else:
-            outputs.append({"name": part.name, "datatype": part.datatype, "shape": (n, *part.shape), "data": data})
-    document: dict[str, Any] = {"model_name": asked.model.name, "model_version": look.version, "outputs": outputs}
-    if asked.id is not None:
-        document["id"] = asked.id
-    unkept = sum(not each.kept for each in answers.values())
-    if unkept:
-        document["parameters"] = {"not_kept": unkept}
-    try:
-        head = orjson.dumps(document, option=_NUMPY)
-    except TypeError:
-        raise UsageError("The id of a request must be valid Unicode.") from None
-    return Reply(b"".join((head, *behind)) if behind else head, len(head) if behind else None, n, bool(answers))
-
-
-def _data(part: Part, look: Look, answers: Mapping[int, Answer]) -> Any:
-    """The elements of a part, row by row, flat."""
-    n = len(look.x)
-    match part.kind:
-        case "mean" | "lower" | "upper":
-            numbers = _numbers(part, look, answers).ravel()
-            return numbers.tolist() if len(numbers) <= _FEW else numbers
-        case "rho":
-            return look.rho.tolist()
-        case "version":
-            return [answers[i].surrogate_version if i in answers else look.version for i in range(n)]
-        case "source":
-            return [answers[i].source if i in answers else "surrogate" for i in range(n)]
-        case "key":
-            return [answers[i].key if i in answers else "" for i in range(n)]
-    return [answers[i].kept if i in answers else True for i in range(n)]
-
-
-def _numbers(part: Part, look: Look, answers: Mapping[int, Answer]) -> FloatArray:
-    """Means or ends of intervals (n, *shape)."""
-    if not answers:
-        assert look.prediction is not None  # rows without a simulation have a surrogate
-        return np.ascontiguousarray(getattr(look.prediction, part.kind)[part.output])
-    shape = (len(look.x), *part.shape)
-    numbers = np.array(getattr(look.prediction, part.kind)[part.output]) if look.prediction is not None else np.empty(shape)
-    field = "values" if part.kind == "mean" else part.kind
-    for row, found in answers.items():
-        numbers[row] = getattr(found, field)[part.output]
-    return numbers
-
-
-def _raw(part: Part, data: Any) -> bytes:
-    return np.asarray(data, dtype="u1" if part.datatype == "BOOL" else "<f8").tobytes()
 
 
 class Infer:

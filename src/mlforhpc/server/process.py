@@ -77,7 +77,9 @@ def opened(configuration: Configuration) -> Iterator[Service]:
     load("engines", configuration.engine.name)
     with ExitStack() as leaving, threadpool_limits(1):  # one point is too little for several threads
         try:
-            campaign = leaving.enter_context(Campaign(configuration.folder, engine=configuration.engine))
+            campaign = leaving.enter_context(
+                Campaign(configuration.folder, engine=configuration.engine, budget_bytes=configuration.budget_bytes, keep="may")
+            )
         except StoreLocked as error:
             raise UsageError(str(error)) from None
         campaign.warm_up()

@@ -1,17 +1,23 @@
 """Large payloads as files named by their sha256: arrays/ab/abcd....npy, each a flat float64 array for `numpy.load`.
 
 A file is written and synced under parts/<writer>/, and renamed when its record is committed; a name in arrays/ is
-therefore always a whole file. Files in arrays/ are never deleted. What a killed writer left in parts/ is swept by the next.
+therefore always a whole file, and only `prune` deletes one. What a killed writer left in parts/ is swept by the next.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import mmap
 import os
 import shutil
 import uuid
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+_MAPS = 128  # each holds a file descriptor, of which a process has 1,024
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +26,20 @@ class Part:
 
     path: Path
     target: Path
+    size_bytes: int
 
 
 class ArrayFiles:
-    """The array files of one store."""
+    """The array files of one store.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the store.
+        mapped: map files into memory instead of reading them. Not on a file system of several hosts: another one may delete them.
+    """
+
+    def __init__(self, folder: Path, *, mapped: bool) -> None:
+        self._mapped = mapped
+        self._maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._arrays = folder / "arrays"
         self._parts = folder / "parts"
         self._mine = self._parts / uuid.uuid4().hex
@@ -34,10 +48,27 @@ class ArrayFiles:
     def path(self, sha256: str) -> Path:
         return self._arrays / sha256[:2] / f"{sha256}.npy"
 
-    def read(self, sha256: str) -> bytearray:
-        """The file's bytes, unchecked."""
+    def files(self) -> Iterator[Path]:
+        """Every file in arrays/."""
+        return self._arrays.glob("??/*.npy")
+
+    def total_bytes(self) -> int:
+        """Of all files; one that is being deleted does not count."""
+        total = 0
+        for file in self.files():
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size
+        return total
+
+    def read(self, sha256: str) -> bytearray | mmap.mmap:
+        """The file's bytes, unchecked: private pages of the file where it can be mapped (writing to them changes no file)."""
         with self.path(sha256).open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
+            if self._mapped and size and len(self._maps) < _MAPS:
+                with contextlib.suppress(OSError):  # too many maps in this process, say: then it is read
+                    pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+                    self._maps.add(pages)
+                    return pages
             content = bytearray(size)
             view, done = memoryview(content), 0
             while done < size and (count := file.readinto(view[done:])):
@@ -62,7 +93,7 @@ class ArrayFiles:
 
     def write(self, sha256: str, payload: bytes) -> Part:
         """Write and sync a payload beside its place; a failed write leaves nothing."""
-        part = Part(self._mine / uuid.uuid4().hex, self.path(sha256))
+        part = Part(self._mine / uuid.uuid4().hex, self.path(sha256), len(payload))
         try:
             with part.path.open("xb") as file:
                 file.write(payload)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mlforhpc.core.errors import StoreError
 from mlforhpc.store.arrays import ArrayFiles, Part
+from mlforhpc.store.budget import Budget
 from mlforhpc.store.encoding import Encoded
 from mlforhpc.store.failures import as_store_error
 from mlforhpc.store.index import insert
@@ -36,8 +37,8 @@ class _Waiting:
 class GroupCommit:
     """The one thread of a process that writes to a store."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: CommitLock, arrays: ArrayFiles, folder: Path) -> None:
-        self._connection, self._lock, self._arrays, self._folder = connection, lock, arrays, folder
+    def __init__(self, connection: sqlite3.Connection, lock: CommitLock, arrays: ArrayFiles, budget: Budget, folder: Path) -> None:
+        self._connection, self._lock, self._arrays, self._budget, self._folder = connection, lock, arrays, budget, folder
         self._queue: list[_Waiting] = []
         self._change = threading.Condition()
         self._closing = False
@@ -58,11 +59,17 @@ class GroupCommit:
     def remove(self, ids: list[int]) -> None:
         """Delete rows; waits for the disk. SQLite's own indexes are rebuilt first: they may not fit a damaged row."""
         try:
-            with self._lock, self._begun():
-                self._connection.execute("REINDEX")
-                self._connection.executemany("DELETE FROM record WHERE id = ?", [(id,) for id in ids])
+            with self.alone() as connection, transaction(connection):
+                connection.execute("REINDEX")
+                connection.executemany("DELETE FROM record WHERE id = ?", [(id,) for id in ids])
         except (OSError, sqlite3.Error) as error:
             raise as_store_error(error, self._folder, "remove records from") from error
+
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """The writing connection, while no other thread or process writes."""
+        with self._lock:
+            yield self._connection
 
     def close(self) -> None:
         """Commit what waits and end the thread."""
@@ -108,23 +115,29 @@ class GroupCommit:
     def _transaction(self, group: list[_Waiting]) -> None:
         new: list[Part] = []
         repeated: list[Part] = []
-        with self._begun():
+        inserted_any = False
+        with transaction(self._connection):
             for waiting in group:
                 inserted = insert(self._connection, waiting.item)
+                inserted_any |= inserted
                 if waiting.part:
                     (new if inserted else repeated).append(waiting.part)
-            self._arrays.keep(new)
+            if inserted_any:
+                with self._budget.claim(self._connection, new):
+                    self._arrays.keep(new)
+        self._budget.trim(self._connection)
         for part in repeated:
             self._arrays.discard(part)
 
-    @contextmanager
-    def _begun(self) -> Iterator[None]:
-        """A transaction: committed and synced at the end, rolled back on any error."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Committed and synced at the end, rolled back on any error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -12,6 +12,7 @@ import io
 import json
 import math
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def encode(record: Record) -> Encoded:
     )
 
 
-def decode(fields: dict[str, Any], payload: bytes | bytearray) -> Record:
+def decode(fields: dict[str, Any], payload: bytes | bytearray | mmap) -> Record:
     """The record of a parsed head and its payload (whose hashes were compared before); its arrays are writable."""
     sizes = [math.prod(shape) for _, _, shape in fields["arrays"]]
     values = bytearray(payload) if isinstance(payload, bytes) else payload

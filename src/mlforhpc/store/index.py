@@ -35,6 +35,8 @@ _INSERT = (
 )
 _SELECT = "SELECT id, key, simulation, version, outcome, cost_s, hash, head, payload FROM record "
 
+_HEADS = _SELECT.replace(" payload ", " NULL ")
+
 
 class Row(NamedTuple):
     """One row as read: nothing in it is believed before its hash was compared."""
@@ -81,6 +83,8 @@ def prepare(connection: sqlite3.Connection, folder: Path, *, shared: bool) -> No
     """Make it ours if it is empty, and durable: called under the commit lock."""
     known = identify(connection, folder)
     wanted = "delete" if shared else "wal"
+    if not known:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # so that `prune` can give space back in short steps; only now possible
     found = connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0]
     if found != wanted:
         raise StoreError(
@@ -118,14 +122,23 @@ class Index:
             return self._rows(_SELECT + "WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
         return self._rows(_SELECT + "WHERE simulation = ? AND id > ? ORDER BY id LIMIT ?", (simulation, after, limit))
 
+    def heads(self, simulation: str, after: int, *, outcome: str | None = None, version: str | None = None) -> list[Row]:
+        """As `page`, without the payloads; of one outcome and version."""
+        question, values = _HEADS + "WHERE simulation = ? AND id > ?", [simulation, after]
+        for column, value in (("outcome", outcome), ("version", version)):
+            if value is not None:
+                question += f" AND {column} = ?"
+                values.append(value)
+        return self._rows(f"{question} ORDER BY id LIMIT ?", (*values, PAGE_ROWS))
+
     def row_at(self, id: int) -> Row | None:
         rows = self._rows(_SELECT + "WHERE id = ?", (id,))
         return rows[0] if rows else None
 
-    def ask(self, question: str) -> list[tuple[object, ...]]:
+    def ask(self, question: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
         """All rows of a short question of one's own."""
         with self._turn:
-            return self._connection.execute(question).fetchall()
+            return self._connection.execute(question, values).fetchall()
 
     def close(self) -> None:
         with self._turn:

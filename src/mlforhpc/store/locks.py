@@ -1,6 +1,6 @@
 """File locks (flock): they end with their process, and waiting for one is fair, which waiting inside SQLite is not.
 
-commit.lock: held for the length of one commit, by each writer in turn
+commit.lock: held for the length of one commit, by each writer in turn; holds the bytes of arrays/ (see budget.py)
 writers.lock: held as long as a writer is open: shared by the writers of a local disk, exclusive on a shared file system
 """
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 from mlforhpc.core.errors import StoreError, StoreLocked
+
+_COUNT_DIGITS = 20
 
 
 class CommitLock:
@@ -35,6 +37,15 @@ class CommitLock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
         self._threads.release()
+
+    def read_count(self) -> int | None:
+        """The number that the file holds; None if nobody counts."""
+        digits = os.pread(self._fd, _COUNT_DIGITS, 0)
+        return int(digits) if digits.isdigit() else None
+
+    def write_count(self, count: int) -> None:
+        """Change the number; under the lock."""
+        os.pwrite(self._fd, f"{count:0{_COUNT_DIGITS}d}".encode(), 0)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlforhpc.store.table import Table
+from mlforhpc.store.table import Cell, Table
 
 _TYPES = {"float": pa.float64(), "int": pa.int64(), "str": pa.string()}
 _GROUP_ROWS = 5000
@@ -22,5 +22,12 @@ def write_parquet(content: Table, path: Path) -> None:
         while group := list(islice(rows, _GROUP_ROWS)):
             cells = zip(*group, strict=True)
             file.write_table(
-                pa.table([pa.array(values, type=field.type) for values, field in zip(cells, schema, strict=True)], schema=schema)
+                pa.table(
+                    [pa.array(map(_utf8, values), type=field.type) for values, field in zip(cells, schema, strict=True)], schema=schema
+                )
             )
+
+
+def _utf8(cell: Cell) -> Cell:
+    """Text that UTF-8 cannot write (a lone surrogate in a traceback) is escaped, as in CSV."""
+    return cell.encode("utf-8", "backslashreplace").decode() if isinstance(cell, str) else cell

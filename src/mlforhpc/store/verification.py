@@ -6,6 +6,8 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
+from mmap import mmap
 from pathlib import Path
 
 from mlforhpc.core.errors import StoreDamaged
@@ -21,16 +23,14 @@ def verified(row: Row, arrays: ArrayFiles, folder: Path) -> Record:
     Raises:
         StoreDamaged: naming key, simulation and parameters, and what does not match.
     """
-    if not isinstance(row.head, bytes) or hashlib.sha256(row.head).digest() != row.hash:
-        raise _damaged(row, folder, "its description does not match its hash")
-    fields = json.loads(row.head)
+    fields = json.loads(verified_head(row, folder))
     payload = row.payload
     if fields["file"]:
         try:
             payload = arrays.read(fields["sha256"])
         except OSError as error:
             raise _damaged(row, folder, f"its array file cannot be read ({error})") from error
-    if not isinstance(payload, bytes | bytearray) or hashlib.sha256(payload).hexdigest() != fields["sha256"]:
+    if not isinstance(payload, bytes | bytearray | mmap) or hashlib.sha256(payload).hexdigest() != fields["sha256"]:
         whose = f"array file {arrays.path(fields['sha256'])} does" if fields["file"] else "numbers do"
         raise _damaged(row, folder, f"its {whose} not match the hash in its description")
     for column in ("key", "simulation", "version", "outcome", "cost_s"):
@@ -39,12 +39,39 @@ def verified(row: Row, arrays: ArrayFiles, folder: Path) -> Record:
     return decode(fields, payload)
 
 
+def verified_head(row: Row, folder: Path) -> bytes:
+    """The description of a record.
+
+    Raises:
+        StoreDamaged: as `verified`.
+    """
+    if not isinstance(row.head, bytes) or hashlib.sha256(row.head).digest() != row.hash:
+        raise _damaged(row, folder, "its description does not match its hash")
+    return row.head
+
+
+def whole(row: Row, index: Index, arrays: ArrayFiles, folder: Path) -> Record | None:
+    """The record of a row; None if it was pruned while we read it: rows go first, their array files next.
+
+    Raises:
+        StoreDamaged: as `verified`.
+    """
+    try:
+        return verified(row, arrays, folder)
+    except StoreDamaged:
+        with suppress(sqlite3.DatabaseError):
+            again = index.row_at(row.id)
+            if again is None or again.key != row.key:
+                return None
+        raise
+
+
 def damages(index: Index, arrays: ArrayFiles, folder: Path) -> Iterator[tuple[int | None, str]]:
     """(id, sentence) for each damaged record; id None where the index itself is damaged."""
     for row in _every_row(index):
         if isinstance(row, Row):
             try:
-                verified(row, arrays, folder)
+                whole(row, index, arrays, folder)
             except StoreDamaged as error:
                 yield row.id, str(error)
         else:
