@@ -19,8 +19,8 @@ from starlette.routing import BaseRoute, Route
 from mlforhpc.scenarios.online import Status
 from mlforhpc.server.job import JobView
 from mlforhpc.server.jobs import JobPage, JobRequest
-from mlforhpc.server.openapi_paths import ALWAYS, EVENTS, JSON, OPERATIONS, REFUSALS, WITH_BODY, Operation
-from mlforhpc.server.openapi_schemas import PLAIN, WHOLE, Schema, infer_examples, infer_schemas, job_examples
+from mlforhpc.server.openapi_paths import ALWAYS, HTML, JSON, OPERATIONS, REFUSALS, TEXT, WITH_BODY, Operation
+from mlforhpc.server.openapi_schemas import PLAIN, Schema, infer_examples, infer_schemas, job_examples
 
 if TYPE_CHECKING:
     from mlforhpc.server.service import Service
@@ -110,6 +110,7 @@ def _parameters(service: Service, operation: Operation) -> list[dict[str, Any]]:
             {"type": "string", "minLength": 1, "pattern": "^[^/?#%{}]+$"},
             "Of the surrogate that answers now.",
         ),
+        "key": ({"type": "string", "pattern": "^[0-9a-f]{64}$"}, "Of the run."),
         "id": (_JOB_ID, "As `Location` of the submission has it."),
     }
     inside = [
@@ -117,15 +118,15 @@ def _parameters(service: Service, operation: Operation) -> list[dict[str, Any]]:
         for name, (schema, text) in schemas.items()
         if f"{{{name}}}" in operation.path
     ]
-    behind = [{"name": name, "in": "query", "required": False, "schema": WHOLE, "description": text} for name, text in operation.query]
+    behind = [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": text} for name, schema, text in operation.query
+    ]
     return inside + behind
 
 
 def _responses(service: Service, operation: Operation) -> dict[str, Any]:
     schema = {"$ref": _REF.format(name=operation.answer)} if operation.answer else {"type": "string"}
-    media = {operation.media: {} if operation.media == EVENTS else {"schema": schema}}
-    if operation.answer == "InferResponse":
-        media["application/octet-stream"] = {}
+    media = {kind: {"schema": schema} if kind in (JSON, TEXT, HTML) else {} for kind in operation.media}
     good: dict[str, Any] = {"description": operation.summary, "content": media}
     if operation.status == 202 and operation.body:
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where the job is."}}

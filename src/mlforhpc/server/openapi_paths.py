@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mlforhpc.server.openapi_schemas import FORMAT, OUTCOME, PAGE, PLACE, TEXT_SCHEMA, WHOLE, Schema
+
 JSON, TEXT, HTML, EVENTS = "application/json", "text/plain", "text/html", "text/event-stream"
+BINARY, CSV, PARQUET = "application/octet-stream", "text/csv", "application/vnd.apache.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +20,11 @@ class Operation:
         method, path: what is asked; names in braces are parameters.
         summary: a few words.
         text: what one must know.
-        query: (name, what it does) of whole numbers behind "?".
+        query: (name, schema, what it does) of what stands behind "?".
         body: name of the schema of the request's body; empty = none.
         status: of success.
         answer: name of the schema of the answer; empty = `media` says enough.
-        media: content type of the answer.
+        media: content types of the answer.
         refusals: status codes of errors that are this operation's own.
     """
 
@@ -30,15 +33,15 @@ class Operation:
     path: str
     summary: str
     text: str = ""
-    query: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, Schema, str], ...] = ()
     body: str = ""
     status: int = 200
     answer: str = ""
-    media: str = JSON
+    media: tuple[str, ...] = (JSON,)
     refusals: tuple[int, ...] = ()
 
 
-INFERENCE, JOBS, SERVICE = "Inference (Open Inference Protocol v2)", "Jobs", "The service itself"
+INFERENCE, RECORDS, JOBS, SERVICE = "Inference (Open Inference Protocol v2)", "Records", "Jobs", "The service itself"
 _MODEL, _VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
 _INFER = (
     "One input tensor a parameter, of shape [n, 1] or [n]: FP64 for a real one, INT64 for a whole one, BYTES for a choice. The "
@@ -75,6 +78,7 @@ def _infer(path: str, summary: str) -> Operation:
         text=_INFER,
         body="InferRequest",
         answer="InferResponse",
+        media=(JSON, BINARY),
         refusals=(400, 404, 415, 422, 429, 503),
     )
 
@@ -105,6 +109,49 @@ OPERATIONS: tuple[Operation, ...] = (
         refusals=(400,),
     ),
     Operation(
+        group=RECORDS,
+        method="get",
+        path="/v1/records",
+        summary="What the store keeps of a simulation",
+        text="Any parameter by its name, `NAME.min` or `NAME.max` narrows it down, and so do `settings.NAME` and `fidelity`: "
+        "`/v1/records?simulation=borehole&rw.min=0.1&limit=50`.",
+        query=(
+            ("simulation", TEXT_SCHEMA, "Its name; needed."),
+            ("outcome", OUTCOME, "How the run ended."),
+            ("version", TEXT_SCHEMA, "Of the simulation."),
+            ("limit", PAGE, "At most so many."),
+            ("after", PLACE, "Only what was kept after this place; `next` of a page has it."),
+        ),
+        answer="Any",
+        refusals=(400, 404, 422, 429, 503),
+    ),
+    Operation(
+        group=RECORDS,
+        method="get",
+        path="/v1/records/{key}",
+        summary="One record",
+        text="By the key that an answer's lineage has.",
+        answer="Any",
+        refusals=(400, 404, 422, 429, 503),
+    ),
+    Operation(
+        group=RECORDS,
+        method="get",
+        path="/v1/records/export",
+        summary="All records as a file",
+        query=(("simulation", TEXT_SCHEMA, "Only of this one."), ("format", FORMAT, "Default: csv.")),
+        media=(CSV, PARQUET),
+        refusals=(400, 404, 422, 429, 503),
+    ),
+    Operation(
+        group=RECORDS,
+        method="get",
+        path="/v1/records/usage",
+        summary="How much room the store takes, and its budget",
+        answer="Any",
+        refusals=(400, 422, 429, 503),
+    ),
+    Operation(
         group=JOBS,
         method="post",
         path="/v1/jobs",
@@ -122,7 +169,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/jobs",
         summary="All jobs, newest first",
         text="Those that ended are kept until 1,000 of them, or 1 GiB of results, are newer.",
-        query=(("limit", "At most so many, up to 100."), ("before", "Only jobs before this number; `next` has it.")),
+        query=(("limit", WHOLE, "At most so many, up to 100."), ("before", WHOLE, "Only jobs before this number; `next` has it.")),
         answer="JobPage",
         refusals=(400,),
     ),
@@ -152,7 +199,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Follow a job",
         text="Server-sent events `state`: the state first, then whenever it, the points done or a mark changed; ends with the job. A "
         "stream that broke off can simply be opened again.",
-        media=EVENTS,
+        media=(EVENTS,),
         refusals=(404, 429),
     ),
     Operation(
@@ -163,7 +210,7 @@ OPERATIONS: tuple[Operation, ...] = (
         text="Server-sent events: `status` (a Status) of each model first and then each second in which it changed, and `audit`, "
         "`learned`, `refused`, `opened_threshold`, `closed_threshold` and `promise_broken` as they happen. A client that reads too "
         "slowly gets `lost` with the number of events.",
-        media=EVENTS,
+        media=(EVENTS,),
         refusals=(429,),
     ),
     Operation(group=SERVICE, method="get", path="/v1/status", summary="How each model does", answer="Statuses"),
@@ -178,10 +225,10 @@ OPERATIONS: tuple[Operation, ...] = (
         answer="Accepted",
         refusals=(404,),
     ),
-    Operation(group=SERVICE, method="get", path="/metrics", summary="Figures for Prometheus", media=TEXT),
-    Operation(group=SERVICE, method="get", path="/", summary="Status page for people", media=HTML),
-    Operation(group=SERVICE, method="get", path="/status.html", summary="The part of it that changes", media=HTML),
-    Operation(group=SERVICE, method="get", path="/docs", summary="This description as a page", media=HTML),
+    Operation(group=SERVICE, method="get", path="/metrics", summary="Figures for Prometheus", media=(TEXT,)),
+    Operation(group=SERVICE, method="get", path="/", summary="Status page for people", media=(HTML,)),
+    Operation(group=SERVICE, method="get", path="/status.html", summary="The part of it that changes", media=(HTML,)),
+    Operation(group=SERVICE, method="get", path="/docs", summary="This description as a page", media=(HTML,)),
     Operation(group=SERVICE, method="get", path="/openapi.json", summary="This description as OpenAPI 3.1", answer="Any"),
 )
 REFUSALS: dict[int, str] = {

@@ -26,6 +26,11 @@ def _list(of: Schema) -> Schema:
 
 _TENSOR = _object(name=_TEXT, datatype=_TEXT, shape=_list({"type": "integer"}))
 WHOLE: Schema = {"type": "integer", "minimum": 1, "maximum": 9_999_999_999_999_999}
+PAGE: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
+PLACE: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+OUTCOME: Schema = {"type": "string", "enum": ["ok", "failed", "timed_out"]}
+FORMAT: Schema = {"type": "string", "enum": ["csv", "parquet"]}
+TEXT_SCHEMA: Schema = {"type": "string"}
 _PARAMETERS: Schema = {"type": ["object", "null"]}
 _SIDES = {"anyOf": [{"type": "number"}, {"type": "array"}, {"type": "null"}]}
 PLAIN: dict[str, Schema] = {
