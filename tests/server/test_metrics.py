@@ -62,6 +62,12 @@ def test_latencies_are_a_histogram_by_whether_a_simulation_ran(running):
     assert buckets == sorted(buckets) and buckets[-1] == count(after)
 
 
+def test_the_size_of_the_store_is_that_of_the_records_page(running):
+    """Counted beside the server's process."""
+    used = running.ask("GET", "/v1/records/usage")[1]["used_bytes"]
+    assert value(families(running), "mlforhpc_store_bytes") == used > 0
+
+
 def test_a_scrape_is_quick(running):
     """It runs on the event loop: a few milliseconds at most, in the median."""
     took = []

@@ -5,9 +5,12 @@ Names follow prometheus.io/docs/practices/naming: seconds, bytes, `_total` for w
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import orjson
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -16,12 +19,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from mlforhpc.core.errors import TaskError
 from mlforhpc.scenarios.online import Status
+from mlforhpc.server import record_answers
 from mlforhpc.server.models import BOUNDS_S
 
 if TYPE_CHECKING:
     from mlforhpc.server.service import Service
 
+PATIENCE_S = 0.5
 _GAUGES: dict[str, tuple[str, Callable[[Status], float | None]]] = {
     "tolerance": ("Relative RMS error that is promised.", lambda s: s.tolerance),
     "delta": ("Share of surrogate answers that may be off by more than the tolerance.", lambda s: s.delta),
@@ -54,6 +60,21 @@ class ServiceCollector(Collector):
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._store_bytes: int | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    async def look(self) -> None:
+        """Find out beside this process how large the store is; where that takes long, the last answer stands."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        await asyncio.wait([self._looking], timeout=PATIENCE_S)
+
+    async def _look(self) -> None:
+        campaign = self._service.campaign
+        with contextlib.suppress(TaskError):
+            told = await self._service.aside(record_answers.usage, str(campaign.folder / "store"), campaign.budget_bytes)
+            if told.status == 200:
+                self._store_bytes = int(orjson.loads(told.content)["used_bytes"])
 
     def collect(self) -> Iterator[Metric]:
         """One family after another."""
@@ -99,6 +120,10 @@ class ServiceCollector(Collector):
     def _own(self) -> Iterator[Metric]:
         service = self._service
         yield GaugeMetricFamily("mlforhpc_started_timestamp_seconds", "When the service started, unix time.", service.started_unix_s)
+        if self._store_bytes is not None:
+            yield GaugeMetricFamily("mlforhpc_store_bytes", "What the store takes on its disk.", self._store_bytes)
+        if service.campaign.budget_bytes is not None:
+            yield GaugeMetricFamily("mlforhpc_store_budget_bytes", "What it may take.", service.campaign.budget_bytes)
         yield GaugeMetricFamily("mlforhpc_jobs_waiting", "Jobs that are queued or running.", service.jobs.waiting)
         yield GaugeMetricFamily("mlforhpc_event_streams", "Open event streams.", len(service.feed.streams))
         yield GaugeMetricFamily("mlforhpc_slots", "Slots of the engine.", service.campaign.broker.slots)
@@ -117,11 +142,13 @@ def _cumulative(classes: list[int]) -> list[tuple[str, float]]:
 def routes(service: Service) -> list[BaseRoute]:
     """One route."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(ServiceCollector(service))
+    collector = ServiceCollector(service)
+    registry.register(collector)
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
 
     async def metrics(request: Request) -> Response:
+        await collector.look()
         encoder, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encoder(registry), headers={"Content-Type": content_type})
 
