@@ -50,7 +50,7 @@ _REQUEST = msgspec.json.Decoder(JobRequest)
 
 
 def routes(service: Service) -> list[BaseRoute]:
-    """Five routes below `/v1/jobs`."""
+    """Four routes below `/v1/jobs`."""
     queue = service.jobs
 
     async def submit(request: Request) -> Response:
@@ -95,11 +95,15 @@ def routes(service: Service) -> list[BaseRoute]:
         job = _job(service, request)
         return queue.follow(job)
 
+    async def all_jobs(request: Request) -> Response:
+        return await (submit if request.method == "POST" else page)(request)
+
+    async def one_job(request: Request) -> Response:
+        return await (cancel if request.method == "DELETE" else look)(request)
+
     return [
-        Route("/v1/jobs", submit, methods=["POST"]),
-        Route("/v1/jobs", page, methods=["GET"]),
-        Route("/v1/jobs/{id}", look, methods=["GET"]),
-        Route("/v1/jobs/{id}", cancel, methods=["DELETE"]),
+        Route("/v1/jobs", all_jobs, methods=["GET", "POST"]),  # one route, so that a 405 names both methods
+        Route("/v1/jobs/{id}", one_job, methods=["GET", "DELETE"]),
         Route("/v1/jobs/{id}/result", result, methods=["GET"]),
         Route("/v1/jobs/{id}/events", follow, methods=["GET"]),
     ]

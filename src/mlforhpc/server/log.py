@@ -152,8 +152,10 @@ class _Handler(logging.Handler):
 def _line(entry: _Entry) -> bytes:
     if isinstance(entry, tuple):
         t, method, path, status, took_ms, sent_bytes, client = entry
-        entry = {"t": round(t, 6), "level": "request", "method": method[:20], "path": path[:_PATH_LENGTH], "status": status}
-        entry |= {"ms": round(took_ms, 3), "sent_bytes": sent_bytes, "client": client}
+        entry = {
+            "t": t, "level": "request", "method": method, "path": path[:_PATH_LENGTH], "status": status,
+            "ms": round(took_ms, 3), "sent_bytes": sent_bytes, "client": client,
+        }  # fmt: skip
     try:
         return orjson.dumps(entry, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:  # lone surrogates, from the percent-escapes of a path
