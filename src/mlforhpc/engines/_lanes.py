@@ -120,6 +120,10 @@ class Lanes:
     def __iter__(self) -> Iterator[Lane]:
         return iter(self.lanes)
 
+    def jobs(self) -> list[Job]:
+        """All that are not over, in lanes and waiting."""
+        return [*(job for lane in self.lanes for job in lane.jobs), *self.waiting]
+
     @property
     def usable(self) -> int:
         """Lanes whose child can be kept alive."""

@@ -30,6 +30,7 @@ from mlforhpc.engines._slot import Slot
 from mlforhpc.engines._wire import Began, Done, Marked, Report
 
 _GRACE_S = 0.5
+_LOOK_S = 0.05
 
 
 def create(
@@ -73,6 +74,7 @@ class Processes:
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._unsent: set[Lane] = set()
+        self._unwanted: set[int] = set()
         self._closing = False
         self._tell = News()
         self._ears = Ears()
@@ -112,6 +114,8 @@ class Processes:
                 if lane.up and lane.verdict is None and lane.running() == task:
                     self._end(lane, task, "lost")
                     return True
+            self._unwanted.add(task)  # it may wait behind another one, or for a child that is being started
+        self._ears.wake()
         return False
 
     def warm_up(self, timeout_s: float) -> None:
@@ -144,12 +148,24 @@ class Processes:
     def _turn(self) -> None:
         with self._lock:
             timeout = self._lanes.next_event_s()
+            if self._unwanted:
+                timeout = self._end_unwanted() if timeout is None else min(timeout, self._end_unwanted())
         for sound in self._ears.listen(timeout):
             self._attend(sound)
         if self._lanes.timed:
             self._keep_time()
         if self._unsent:
             self._watch_unsent()
+
+    def _end_unwanted(self) -> float:
+        """Kill tasks that were to be killed before their turn had come, now that it has; seconds until the next look."""
+        self._unwanted &= {task for job in self._lanes.jobs() for task in job.open}
+        for lane in self._lanes:
+            task = lane.begun()
+            if task in self._unwanted and task is not None and lane.up and lane.verdict is None:
+                self._unwanted.discard(task)
+                self._end(lane, task, "lost")
+        return _LOOK_S
 
     def _start(self, lane: Lane) -> None:
         """Start the lane's child, outside the lock: it takes milliseconds that no other slot should feel."""
@@ -308,7 +324,7 @@ class Processes:
         """End every child: the idle ones by themselves, the busy ones at once."""
         with self._lock:
             self._closing = True
-            jobs = [*(job for lane in self._lanes for job in lane.jobs), *self._lanes.waiting]
+            jobs = self._lanes.jobs()
             self._lanes.waiting.clear()
             for lane in self._lanes:
                 lane.up = False
