@@ -59,6 +59,16 @@ def test_with_the_token_all_is_served(guarded):
     assert guarded.ask("GET", "/v2/health/ready")[0] == 200
 
 
+def test_a_browsers_password_only_reads(guarded):
+    """A browser sends it along with what other sites have it send: so it opens no request that changes anything."""
+    basic = {"Authorization": "Basic " + base64.b64encode(f"anyone:{TOKEN}".encode()).decode()}
+    assert guarded.ask("GET", "/v1/jobs", headers=basic)[0] == 200
+    assert guarded.call("GET", "/", headers=basic)[0] == 200
+    status, told = guarded.ask("POST", "/v1/jobs", {}, basic)
+    assert status == 403 and "Bearer" in told["error"]
+    assert guarded.ask("POST", "/v1/jobs", {}, bearer(TOKEN))[0] == 400
+
+
 def test_a_large_body_is_a_413(guarded):
     """By its length before it is read, and in chunks when it has become too much; the connection ends."""
     with _line(guarded) as line:

@@ -30,7 +30,7 @@ def test_an_index_of_something_else_is_refused(running):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/v3", 404),
         ("GET", "/v2/models", 404),
         ("GET", "/v2/models/nothing", 404),

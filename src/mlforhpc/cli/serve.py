@@ -26,6 +26,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--host", help="Where to listen. Default: 127.0.0.1; any other address needs a token.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 = a free one. Default: 8000.")
 @click.option("--folder", type=_PATH, help="Where everything is kept. Default: mlforhpc-service.")
+@click.option("--log", type=_PATH, help="File of the log, one JSON line a request; - = standard output. Default: log.jsonl in the folder.")
 @click.option("--tolerance", type=click.FloatRange(0, min_open=True), help="Relative error of an answer. Default: 0.1.")
 @click.option(
     "--fidelity", type=click.FloatRange(0, 1, min_open=True), help="Of the simulation's runs. Default: 1, or the simulation's own."

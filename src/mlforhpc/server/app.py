@@ -6,6 +6,7 @@ Every error, the framework's own included, is `{"error": "sentence"}`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,21 +16,27 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from mlforhpc.core.errors import MLforHPCError
-from mlforhpc.server import infer, protocol, records
+from mlforhpc.server import docs, events, infer, jobs, metrics, openapi, page, protocol, records, status
 from mlforhpc.server.guard import Guard, Trust
 from mlforhpc.server.refusals import Refused, body, refusal
 from mlforhpc.server.service import Service
 
-ROUTES: Sequence[Callable[[Service], list[BaseRoute]]] = (infer.routes, protocol.routes, records.routes)
+_MODULES = (infer, protocol, records, jobs, events, status, page, metrics, openapi, docs)
+ROUTES: Sequence[Callable[[Service], list[BaseRoute]]] = tuple(module.routes for module in _MODULES)
 """In the order in which they are tried: inference first."""
 
 
 def application(service: Service, trust: Trust) -> Starlette:
     """All that the server answers."""
+
+    def lifespan(app: Starlette) -> AbstractAsyncContextManager[None]:
+        return service.running()
+
     app = Starlette(
         routes=[route for routes in ROUTES for route in routes(service)],
-        middleware=[Middleware(Guard, trust=trust, limits=service.limits)],
+        middleware=[Middleware(service.log.wrap), Middleware(Guard, trust=trust, limits=service.limits)],
         exception_handlers={HTTPException: _framework, MLforHPCError: _ours, Exception: _ours},
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app

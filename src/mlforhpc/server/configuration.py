@@ -1,6 +1,6 @@
 """What is served, how and to whom: from one TOML file, and from what the command line says over it. Paths in it start where it lies.
 
-port = 8000                         # also host, folder, engine, slots, token_file, certificate, key, disk_budget = "20 GB"
+port = 8000                         # also host, folder, log, engine, slots, token_file, certificate, key, disk_budget = "20 GB"
 [terms]                             # of every simulation: tolerance, delta, audit, fidelity, limit_s, queue, learner, law, seed
 tolerance = 0.1
 [simulations.nanoconfinement]       # a built-in one; terms of its own may stand here, and settings = { ... }
@@ -33,7 +33,7 @@ from mlforhpc.server.service import Limits
 from mlforhpc.simulations import _toml
 from mlforhpc.simulations._source import simulation_of
 
-FOLDER, HOST, PORT = Path("mlforhpc-service"), "127.0.0.1", 8000
+FOLDER, LOG, HOST, PORT = Path("mlforhpc-service"), "log.jsonl", "127.0.0.1", 8000
 TOKEN_VARIABLE = "MLFORHPC_TOKEN"
 SHORTEST_TOKEN = 16
 FIDELITY: Mapping[str, float] = {"nanoconfinement": 0.012, "charged_slit": 0.02}
@@ -45,7 +45,7 @@ _TERMS: Mapping[str, type] = {
     "queue": int, "learner": str, "law": str, "seed": int,
 }  # fmt: skip
 _TOP: Mapping[str, type] = {
-    "host": str, "port": int, "folder": str, "engine": str, "slots": int,
+    "host": str, "port": int, "folder": str, "log": str, "engine": str, "slots": int,
     "token_file": str, "certificate": str, "key": str, "disk_budget": str,
 }  # fmt: skip
 _WAYS = ("builtin", "function", "executable")
@@ -68,6 +68,7 @@ class Configuration:
         served: by name.
         engine: where simulations run and surrogates are fitted.
         folder: where everything is kept.
+        log: file of the log; None = standard output.
         host, port: where to listen; port 0 = a free one.
         trust: whom to believe.
         certificate, key: PEM files; None = no TLS.
@@ -79,6 +80,7 @@ class Configuration:
     served: Mapping[str, Served]
     engine: EngineChoice
     folder: Path = FOLDER
+    log: Path | None = FOLDER / LOG
     host: str = HOST
     port: int = PORT
     trust: Trust = field(default_factory=Trust)
@@ -112,7 +114,9 @@ def configuration(
     over = {name: value for name, value in (said or {}).items() if value is not None}
     values = {name: top.get(name, kind, None) for name, kind in _TOP.items()} | {name: over[name] for name in _TOP if name in over}
     beside = file.parent if file is not None else Path()
-    paths = {name: _path(values[name], beside if name not in over else Path()) for name in ("folder", "token_file", "certificate", "key")}
+    paths = {
+        name: _path(values[name], beside if name not in over else Path()) for name in ("folder", "log", "token_file", "certificate", "key")
+    }
     everyone = _terms(top.section("terms")) if "terms" in top.values else {}
     overriding = {name: over[name] for name in _TERMS if name in over}
     served, notes = _served(top, simulations, everyone, overriding)
@@ -128,6 +132,7 @@ def configuration(
         served=served,
         engine=engine_choice(values["engine"] or "processes", slots=values["slots"], file=file),
         folder=paths["folder"] or FOLDER,
+        log=None if str(values["log"]) == "-" else paths["log"] or (paths["folder"] or FOLDER) / LOG,
         host=host,
         port=port,
         trust=trust,

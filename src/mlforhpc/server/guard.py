@@ -76,7 +76,7 @@ class Guard:
         if limits.client_rate_per_s and scope["client"]:
             self._draw(scope["client"][0])
         if trust.token is not None and scope["path"] not in OPEN_PATHS:
-            _check_token(headers.get(b"authorization", b""), trust.token)
+            _check_token(headers.get(b"authorization", b""), trust.token, scope["method"])
         if trust.hosts:
             self._check_host(headers, scope["method"])
         if self._under_way >= limits.requests:
@@ -145,11 +145,13 @@ def _too_large(most: int) -> Refused:
     return Refused(413, f"The body of a request may have {most} bytes, this one has more; send less in one request.", headers=_CLOSE)
 
 
-def _check_token(shown: bytes, token: bytes) -> None:
+def _check_token(shown: bytes, token: bytes, method: str) -> None:
     """Compare in a time that does not depend on how much of it is right.
 
+    A browser shows what it was told with whatever any page has it send to us, so from it the token opens what only reads.
+
     Raises:
-        Refused: 401; a browser asks its user for it then.
+        Refused: 401; a browser asks its user for it then. 403: a browser's token is not enough.
     """
     kind, _, value = shown.partition(b" ")
     if kind.lower() == b"basic":
@@ -161,6 +163,8 @@ def _check_token(shown: bytes, token: bytes) -> None:
         found = "found a wrong one" if shown else "found none"
         sentence = f"This server wants its token in the header 'Authorization: Bearer TOKEN', {found}."
         raise Refused(401, sentence, headers={"WWW-Authenticate": 'Basic realm="mlforhpc", charset="UTF-8"'})
+    if kind.lower() == b"basic" and method not in ("GET", "HEAD"):
+        raise Refused(403, f"{method} wants the token in the header 'Authorization: Bearer TOKEN'; as a browser's password it only reads.")
 
 
 def name_of(host: str) -> str:

@@ -26,6 +26,7 @@ from mlforhpc.scenarios.online import Online
 from mlforhpc.server.app import application
 from mlforhpc.server.configuration import Configuration
 from mlforhpc.server.connections import end_stalled, within
+from mlforhpc.server.log import Log
 from mlforhpc.server.service import Service, local_broker
 
 GRACE_S = 2
@@ -89,7 +90,7 @@ def opened(configuration: Configuration) -> Iterator[Service]:
             leaving.callback(onlines[name].close)
         local = local_broker(campaign, leaving)
         token, limits = configuration.trust.token, configuration.limits
-        yield Service(onlines=onlines, campaign=campaign, limits=limits, token=token, local=local)
+        yield Service(onlines=onlines, campaign=campaign, limits=limits, token=token, local=local, log=Log(configuration.log))
 
 
 def server_of(service: Service, configuration: Configuration) -> uvicorn.Server:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,9 @@ from mlforhpc.campaign import Campaign
 from mlforhpc.core.names import suggestion
 from mlforhpc.core.trace import Trace
 from mlforhpc.engines import processes
+from mlforhpc.server.events import Feed
+from mlforhpc.server.job_queue import JobQueue
+from mlforhpc.server.log import Log
 from mlforhpc.server.models import Model
 from mlforhpc.server.refusals import Refused
 from mlforhpc.server.tensors import brief
@@ -68,6 +71,7 @@ class Service:
         models: the same names -> what they are for clients.
         local: one slot on this machine for scans and exports, whatever the campaign's engine is.
         started_unix_s: when it was made.
+        log, feed, jobs: see there; they live while the service is `running`.
     """
 
     onlines: Mapping[str, Online]
@@ -76,10 +80,26 @@ class Service:
     token: bytes | None = None
     local: Broker
     started_unix_s: float = field(default_factory=time.time)
+    log: Log
     models: Mapping[str, Model] = field(init=False)
+    feed: Feed = field(init=False)
+    jobs: JobQueue = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "models", {name: Model(online) for name, online in self.onlines.items()})
+        folder, broker = self.campaign.folder, self.campaign.broker
+        object.__setattr__(self, "feed", Feed(self.onlines, broker.subscribe, self.log))
+        object.__setattr__(self, "jobs", JobQueue(self.onlines, folder / "jobs", self.log, slots=broker.slots))
+        self.feed.listen(self.jobs.see)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """What goes on beside requests: the log is written, the trace followed, and jobs are done, those of the last server first."""
+        try:
+            async with self.log.writing(), self.feed.running(), self.jobs.open():
+                yield
+        finally:
+            self.log.close()
 
     def model(self, name: str) -> Model:
         """A model by its name.
