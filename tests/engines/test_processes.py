@@ -230,7 +230,7 @@ def test_a_task_that_is_given_up_before_its_turn_is_killed_when_it_comes(engine,
     appear(tmp_path / "a")
     assert not engine.kill(second.task)
     results = future.result(WAIT_S)
-    assert [result.outcome for result in results] == ["ok", "lost", "ok"]
+    assert [result.outcome for result in results] == ["ok", "cancelled", "ok"]
     assert value(results[0]) != value(results[2])  # the child was ended, and its successor did the rest
 
 
