@@ -23,6 +23,10 @@ from mlforhpc.core.simulation import Output, Simulation
 from mlforhpc.core.space import FloatArray, Value
 
 
+_LEAST = 1e-150
+"""Scale of an array that is zero."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One answer and its lineage.
@@ -116,8 +120,8 @@ def relative_half_width(p: Prediction, outputs: tuple[Output, ...]) -> float:
 
 
 def scale_of(output: Output, value: FloatArray) -> float:
-    """What an array's error is relative to (> 0)."""
+    """What an array's error is relative to; its square is above 0."""
     if not isinstance(output.scale, str):
         return float(output.scale)
     size = float(np.mean(value)) if output.scale == "mean" else float(np.sqrt(np.mean(value**2)))
-    return max(abs(size), output.scale_floor, float(np.finfo(float).tiny))
+    return max(abs(size), output.scale_floor, _LEAST)

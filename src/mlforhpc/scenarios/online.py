@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from math import inf
@@ -22,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from mlforhpc.core.broker import Broker
-from mlforhpc.core.errors import MLforHPCError, StoreError, TaskError, UsageError
+from mlforhpc.core.errors import StoreError, TaskError, UsageError
 from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.learner import Surrogate
 from mlforhpc.core.record import Record
@@ -31,15 +30,16 @@ from mlforhpc.core.space import FloatArray, Value
 from mlforhpc.scenarios.gated import Answer, of_run
 from mlforhpc.scenarios.online_book import Book
 from mlforhpc.scenarios.online_fits import Fits
+from mlforhpc.scenarios.online_keeper import Keeper
 from mlforhpc.scenarios.online_runs import Runs
+from mlforhpc.scenarios.online_scores import Scores
 from mlforhpc.scenarios.online_scoring import half_widths
-from mlforhpc.scenarios.online_state import Pending
+from mlforhpc.scenarios.online_status import snapshot
 from mlforhpc.scenarios.online_terms import Busy, Look, Status, Terms
 
 __all__ = ["Answer", "Busy", "Look", "Online", "Status", "Terms"]
 
 Source: TypeAlias = Literal["auto", "simulation", "surrogate"]
-_SAVE_S = 1.0
 _TIMED = 64
 """One lookup in so many is timed."""
 _DRIFT = 0.05
@@ -70,19 +70,15 @@ class Online:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._broker = broker
         self._lock = threading.Condition(threading.RLock())
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._working = self._closing = self._unsaved = False
         self._book = Book(simulation, terms, self.folder, self._decide)
-        self._fits = Fits(broker, simulation, terms, self.folder, book=self._book, lock=self._lock, later=self._later)
         self._runs = Runs(broker, simulation, terms, self._lock, self._ran)
-        self._means: dict[int, Mapping[str, FloatArray]] = {}
+        self._keeper = Keeper(simulation.name, self._book, self._runs, self._lock)
+        self._fits = Fits(broker, simulation, terms, self.folder, book=self._book, lock=self._lock, later=self._keeper.later)
+        self._scores = Scores(self._book, self._runs, self._fits, self._lock)
         self._unsure, self._looks = 0.0, 0
         self._recall()
-        self._keeper = threading.Thread(target=self._keep, name=f"online {simulation.name}", daemon=True)
         self._keeper.start()
-        for pending in list(self._book.state.pending):
-            self._runs.audits += len(pending.replicas) if pending.answered else 0
-            self._score_later(pending)
+        self._scores.resume()
         with self._lock:
             self._fits.consider()
 
@@ -180,42 +176,7 @@ class Online:
     def status(self) -> Status:
         """How it does, now."""
         with self._lock:
-            state, ledger, live = self._book.state, self._book.state.ledger, self._fits.live
-            ledger.busy_s = self._runs.busy_s
-            speedup, gain = self._book.grown()
-            audits, broken, _ = state.share.audits
-            return Status(
-                simulation=self.simulation.name,
-                simulation_version=self.simulation.version,
-                tolerance=self.terms.tolerance,
-                delta=self.terms.delta,
-                surrogate_version="" if live is None else live.version,
-                runs=0 if live is None else live.rows,
-                answers=dict(state.answers),
-                broken_limit=state.share.limit(),
-                broken_limit_corrected=state.share.limit(corrected=True),
-                audits=audits,
-                broken=broken,
-                open_threshold=self._book.limit(self.terms.tolerance),
-                thresholds=self._book.thresholds(),
-                learning="fitting" if self._fits.fitting else "idle",
-                fits=state.fits,
-                accepted=state.accepted,
-                refused=state.refused,
-                last_learned=state.last_learned,
-                waiting_answers=self._runs.answers,
-                waiting_audits=self._runs.audits,
-                queue=self.terms.queue,
-                recent_audits=tuple(state.audits),
-                events=tuple(state.events),
-                effective_speedup=speedup,
-                gain=gain,
-                growth=tuple(state.growth),
-                noise=self._book.noise,
-                simulation_cost_s=ledger.run_s / ledger.runs if ledger.runs else None,
-                lookup_s=ledger.one_lookup_s if ledger.lookups else None,
-                unkept=state.unkept,
-            )
+            return snapshot(self.simulation, self.terms, self._book, self._fits, self._runs)
 
     def broken_limit(self) -> float | None:
         """Anytime-valid 95 % upper limit of the share of the surrogate's answers that are broken; None before any."""
@@ -225,14 +186,12 @@ class Online:
     def settle(self, timeout_s: float | None = None) -> bool:
         """Wait until nothing runs, is fitted or is being scored; False if that takes longer."""
         with self._lock:
-            return self._lock.wait_for(lambda: not (self._runs.flying or self._jobs or self._working or self._fits.fitting), timeout_s)
+            return self._lock.wait_for(lambda: not (self._runs.flying or self._keeper.busy or self._fits.fitting), timeout_s)
 
     def close(self) -> None:
         """Save and end; what is under way goes on with the broker, and is taken up again by the next session. Once is enough."""
-        with self._lock:
-            self._closing = True
-            self._lock.notify_all()
-        self._keeper.join()
+        self._scores.closing = True
+        self._keeper.close()
 
     def __enter__(self) -> Online:
         return self
@@ -249,23 +208,9 @@ class Online:
             audits, p, weight = self._book.answered(look.tolerance, len(rows), waiting=self._runs.audits)
             if not audits:
                 return
-            pendings = [self._pending(look, rows[i], id, p, weight) for i, id in audits]
-        for pending in pendings:
-            self._score_later(pending)
-
-    def _pending(self, look: Look, row: int, id: int, probability: float, weight: float, *, answered: bool = True) -> Pending:
-        """Remember a prediction until its runs are there; under the lock."""
-        assert look.prediction is not None
-        replicas = self._runs.reserve(look.x[row], self._book.replicas(look.tolerance))
-        half = float(look.rho[row]) * look.tolerance
-        pending = Pending(
-            id=id, x=look.x[row].tolist(), half=half, tolerance=look.tolerance, version=look.version, probability=probability,
-            weight=weight, replicas=replicas, answered=answered,
-        )  # fmt: skip
-        self._means[id] = {name: a[row].copy() for name, a in look.prediction.mean.items()}
-        self._runs.audits += len(replicas) if answered else 0
-        self._book.pend(pending)
-        return pending
+            drawn = [self._scores.remember(look, rows[i], id, probability=p, weight=weight, answered=True) for i, id in audits]
+        for pending in drawn:
+            self._scores.later(pending)
 
     def _fallback(self, look: Look, row: int, *, scored: bool) -> Future[Answer]:
         x, rho, p, pending = look.x[row], float(look.rho[row]), look.prediction, None
@@ -275,15 +220,20 @@ class Online:
             known = self._runs.known(x)
             if scored and not known and p is not None and p.inside[row] and self._book.scores(rho * look.tolerance):
                 weight = self.terms.audit if self._book.limit(look.tolerance) else 1.0
-                pending = self._pending(look, row, self._book.new_id(), 1.0, weight, answered=False)
+                pending = self._scores.remember(look, row, self._book.new_id(), probability=1.0, weight=weight, answered=False)
             elif not known:
                 self._runs.reserve(x, 1)
-        run = self._runs.start(x, 0, "fallback")
+        try:
+            run = self._runs.start(x, 0, "fallback")
+        except BaseException:
+            with self._lock:
+                self._runs.answers -= 1
+            raise
         answer = _Asked(run)
         stored = known and run.done()
         run.add_done_callback(lambda ended: self._answer(answer, ended, rho=rho, version=look.version, stored=stored))
         if pending is not None:
-            self._score_later(pending, run)
+            self._scores.later(pending, run)
         return answer
 
     def _answer(self, answer: _Asked, ended: Future[Record], *, rho: float, version: str, stored: bool) -> None:
@@ -302,42 +252,6 @@ class Online:
             self._book.other(given.source, kept=given.kept)
         self._decide("gate", source=given.source, rho=rho, key=run.key, version=version)
         answer.set_result(given)
-
-    def _score_later(self, pending: Pending, *runs: Future[Record]) -> None:
-        """Compare the prediction when its runs, of which some are under way already, are there."""
-        x = np.array(pending.x)
-        futures = [*runs, *(self._runs.start(x, k, "audit") for k in pending.replicas[len(runs) :])]
-        left = [len(futures)]
-
-        def ended(_: Future[Record]) -> None:
-            with self._lock:
-                left[0] -= 1
-                if left[0]:
-                    return
-            self._score(pending, futures)
-
-        for future in futures:
-            future.add_done_callback(ended)
-
-    def _score(self, pending: Pending, futures: list[Future[Record]]) -> None:
-        runs = [f.result() for f in futures if f.exception() is None]
-        if len(runs) < len(futures) and self._closing:
-            return  # it stays pending, for the next session
-        with self._lock:
-            self._runs.audits -= len(pending.replicas) if pending.answered else 0
-            if self._book.score(pending, self._predicted(pending), runs):
-                self._fits.drift = True
-            self._fits.consider()
-            self._lock.notify_all()
-
-    def _predicted(self, pending: Pending) -> Mapping[str, FloatArray] | None:
-        """What the surrogate had said; after a restart, said again by that version. None if it is no longer there."""
-        if pending.id in self._means:
-            return self._means.pop(pending.id)
-        with suppress(MLforHPCError):
-            mean = self._fits.of_version(pending.version).predict(np.array([pending.x]), of="mean").mean
-            return {name: a[0] for name, a in mean.items()}
-        return None
 
     def _ran(self, run: Record) -> None:
         """A run that is new came back."""
@@ -367,42 +281,6 @@ class Online:
         """Trace it; a disk that is full holds up no answer (the trace tries again with the next event)."""
         with suppress(OSError):
             self._broker.decide(decision, **fields)
-
-    def _later(self, job: Callable[[], None]) -> None:
-        with self._lock:
-            self._jobs.append(job)
-            self._lock.notify_all()
-
-    def _keep(self) -> None:
-        """The scenario's own thread: begins and ends fits, and saves the state once a second."""
-        saved = time.monotonic()
-        while True:
-            with self._lock:
-                self._working = False
-                self._lock.notify_all()
-                self._lock.wait_for(lambda: self._jobs or self._closing, _SAVE_S)
-                job = self._jobs.popleft() if self._jobs else None
-                self._working = job is not None
-                if time.monotonic() - saved >= _SAVE_S or self._closing:
-                    self._save()
-                    saved = time.monotonic()
-                if job is None and self._closing:
-                    return
-            if job is not None:
-                job()
-
-    def _save(self) -> None:
-        try:
-            self._book.state.ledger.busy_s = self._runs.busy_s
-            self._book.grown()
-            self._book.save()
-        except OSError as error:
-            self._book.changed = True
-            if not self._unsaved:
-                self._book.event(f"The state of '{self.simulation.name}' cannot be saved ({error.strerror}); it is tried every second.")
-            self._unsaved = True
-        else:
-            self._unsaved = False
 
 
 class _Asked(LeanFuture[Answer]):

@@ -91,7 +91,11 @@ class Fits:
 
     def _begin(self, data: Dataset, held: Dataset, number: int) -> None:
         seed = derive(self._terms.seed, "fit", number)
-        future = self._broker.submit("learn", fit, self._learner, data, seed, label="learn")
+        try:
+            future = self._broker.submit("learn", fit, self._learner, data, seed, label="learn")
+        except (MLforHPCError, OSError, RuntimeError) as error:
+            self._failed(len(data), error)
+            return
         future.add_done_callback(lambda ended: self._later(partial(self._end, ended, data, held)))
 
     def _end(self, ended: Future[Fitted], data: Dataset, held: Dataset) -> None:
@@ -101,16 +105,19 @@ class Fits:
             surrogate = self._kept(fitted.content)
             scores = self._scores(surrogate, held)
         except (MLforHPCError, OSError) as error:
-            with self._lock:
-                self.fitting = False
-                self._book.event(f"A fit to {len(data)} runs failed, the surrogate stays as it is: {str(error).splitlines()[0]}")
-                self._lock.notify_all()
+            self._failed(len(data), error)
             return
         with self._lock:
             self._book.state.ledger.fit_s += fitted.cost_s
             self._judge(surrogate, data, scores)
             self.fitting = False
             self.consider()
+            self._lock.notify_all()
+
+    def _failed(self, runs: int, error: Exception) -> None:
+        with self._lock:
+            self.fitting = False
+            self._book.event(f"A fit to {runs} runs failed, the surrogate stays as it is: {str(error).splitlines()[0]}")
             self._lock.notify_all()
 
     def _kept(self, content: bytes) -> Surrogate:
