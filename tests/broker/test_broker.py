@@ -42,6 +42,17 @@ def appear(*paths):
         time.sleep(0.005)
 
 
+def test_cancelled_tasks_never_hold_a_slot_wherever_they_wait(broker):
+    """A function of microseconds that once takes a minute: in a batch, in the engine's queue or in ours, none runs to its end."""
+    for _ in range(3):
+        for _ in range(20):
+            broker.submit("prepare", sleep, 0.0).result(WAIT_S)  # so that many are sent at once
+        slow = [broker.submit("prepare", sleep, 60.0) for _ in range(40)]
+        assert all(broker.cancel(future) for future in slow)
+        assert broker.submit("prepare", sleep, 0.001).result(WAIT_S / 3)
+        assert {future.exception(WAIT_S).outcome for future in slow} == {"cancelled"}
+
+
 def test_a_failed_task_raises_one_sentence_and_the_remote_traceback(broker):
     """First line: what happened; below: where."""
 

@@ -1,8 +1,9 @@
-"""`mlforhpc report --perfetto`: of runs and campaigns, as paths and as JSON."""
+"""`mlforhpc report --perfetto` and `--mllog`: of runs and campaigns, as paths and as JSON."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,13 @@ def test_a_folder_without_a_trace_is_bad_usage(call, tmp_path):
     """A sentence, exit code 2."""
     done = call("report", "--perfetto", tmp_path)
     assert done.code == 2 and "has no events.jsonl" in done.said
+
+
+def test_a_run_gets_its_event_log(call, tmp_path):
+    """MLPerf-style lines, beside it or where it is said; one format at a time, and only of a run that has ended."""
+    run = Path(__file__).parent.parent / "data" / "surrogate-nanoconfinement-small-seed0"
+    path = tmp_path / "log.txt"
+    assert call("report", "--mllog", "--json", run, "--output", path).json == {"mllog": [str(path)]}
+    assert all(line.startswith(":::MLLOG {") for line in path.read_text().splitlines())
+    assert call("report", "--mllog", "--perfetto", run).code == 2
+    assert call("report", "--mllog", tmp_path).code == 2

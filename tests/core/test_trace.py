@@ -7,10 +7,12 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mlforhpc.core import trace
 from mlforhpc.core.clock import Clock
 from mlforhpc.core.trace import Decision, Finished, Mark, Opened, Quality, Started, Submitted, Trace, read
 
@@ -204,3 +206,37 @@ class Trace_of:
 
     def __exit__(self, *exc):
         self.trace.close()
+
+
+def test_a_trace_that_rotates_loses_nothing_and_goes_on_counting(tmp_path: Path) -> None:
+    """Small files: all events are in them, in order; opened again, the last task's number is known; the oldest files go."""
+    path = tmp_path / "events.jsonl"
+    writer = trace.Trace(path, Clock(), rotate_bytes=2_000)
+    subscription = writer.subscribe()
+    for i in range(200):
+        writer.write(trace.Started(t=i, task=i + 1, slot="0", attempt=1))
+    files = [*trace.rotated(path), path]
+    assert 5 < len(files) <= trace.KEPT + 1
+    tasks = [event.task for file in files if file.exists() for event in trace.read(file)]
+    assert tasks == list(range(1, 201))
+    assert [event.task for event in subscription.drain()] == tasks
+    writer.close()
+    again = trace.Trace(path, Clock(), rotate_bytes=2_000)
+    assert again.last_task == 200 and again.resumed
+    again.close()
+
+
+def test_a_trace_keeps_so_many_files_and_waits_for_readers_that_lag(tmp_path: Path) -> None:
+    """With a reader who has to catch up from the file nothing is rotated; afterwards the oldest go."""
+    path = tmp_path / "events.jsonl"
+    writer = trace.Trace(path, Clock(), rotate_bytes=200)
+    subscription = writer.subscribe(maxsize=1)
+    for i in range(50):
+        writer.write(trace.Started(t=i, task=i + 1, slot="0", attempt=1))
+    assert len(trace.rotated(path)) <= 1
+    assert len(subscription.drain()) == 50
+    for i in range(50, 500):
+        writer.write(trace.Started(t=i, task=i + 1, slot="0", attempt=1))
+        subscription.drain()
+    assert len(trace.rotated(path)) == trace.KEPT
+    writer.close()

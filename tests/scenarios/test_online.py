@@ -240,7 +240,7 @@ class Worsening:
     def fit(self, data: Dataset, *, seed: int, broker: Broker | None = None) -> Surrogate:
         """See Learner."""
         factor = 1.0 if len(data) < 12 else 1e-8
-        return Overconfident(factor=factor).fit(data, seed=seed)
+        return Overconfident(gaussian_process.create(folds=4), factor).fit(data, seed=seed)
 
 
 def test_a_surrogate_that_is_no_better_does_not_replace_the_one_before(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_surrogate_that_is_no_better_does_not_replace_the_one_before(tmp_path:
 
 def test_intervals_that_are_too_narrow_do_not_break_the_promise(tmp_path: Path) -> None:
     """Intervals of a third of their width: the gate goes by what was found, not by what the intervals claim."""
-    terms = Terms(tolerance=0.25, learner=Overconfident(), audit=0.2)
+    terms = Terms(tolerance=0.25, learner=Overconfident(gaussian_process.create(folds=4)), audit=0.2)
     broken = answered = 0
     with online(tmp_path, made(noisy, "noisy"), terms) as service:
         for a, b in np.random.default_rng(1).random((150, 2)):

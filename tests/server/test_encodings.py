@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import tracemalloc
 import zlib
 
 import orjson
 import pytest
+
+from mlforhpc.server.encodings import decoded
+from mlforhpc.server.refusals import Refused
 
 
 def _ask(running, body, coding):
@@ -20,6 +25,13 @@ def test_a_bomb_is_refused_before_it_is_unpacked(running):
     assert len(bomb) < 300_000
     status, said = _ask(running, bomb, "gzip")
     assert status == 413 and "when decompressed" in said["error"]
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused):
+            asyncio.run(decoded(bomb, b"gzip", most=1 << 20))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", gzip.compress(b"{}")[:-3], gzip.compress(b"{}") + b"more", zlib.compress(b"{}")])

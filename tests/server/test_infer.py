@@ -295,6 +295,14 @@ def test_a_wrong_header_length_is_a_400(running, service, length):
     assert running.ask("POST", "/v2/models/plate/infer", body, {"Inference-Header-Content-Length": length})[0] == 400
 
 
+@pytest.mark.parametrize(("more", "sentence"), [(b"x", "found 25 behind the JSON"), (b"", None)])
+def test_what_lies_behind_the_tensors_is_refused(running, service, more, sentence):
+    """One byte too many would mean that sizes and tensors do not belong together."""
+    body, length = binary({**PLATE, "metal": ["lead"]}, service.models["plate"].inputs)
+    status, said = running.ask("POST", "/v2/models/plate/infer", body + more, {"Inference-Header-Content-Length": str(length)})
+    assert status == (400 if sentence else 422) and (sentence or "lead") in said["error"]
+
+
 WANTS = {"width": "FP64", "layers": "INT64", "metal": "BYTES"}
 
 

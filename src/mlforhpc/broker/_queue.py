@@ -78,7 +78,7 @@ class Queue:
 
     def next(self) -> Placement | None:
         """What to start now, taken out of the queue; None if the first task must wait."""
-        while self.pending and self.pending[0].concluded:
+        while self.pending and (self.pending[0].concluded or self.pending[0].cancelling):
             self.pending.popleft()
         if not self.pending or self._exclusive:
             return None
@@ -144,7 +144,7 @@ class Queue:
             if total_ns > _BATCH_NS:
                 break
             task = self.pending.popleft()
-            if not task.concluded:
+            if not (task.concluded or task.cancelling):
                 tasks.append(task)
         return tasks
 

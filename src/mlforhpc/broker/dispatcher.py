@@ -183,6 +183,9 @@ class Dispatcher:
         except BaseException:  # Ctrl-C while an engine runs the task in this thread
             self._returned(placement, self._unfinished(placement, "cancelled", "Interrupted."))
             raise
+        for task in placement.tasks:
+            if task.cancelling:  # since it was placed: the engine did not know it yet
+                self.engine.kill(task.number)
         future.add_done_callback(partial(self._on_returned, placement))
 
     def _on_started(self, number: int, slot: str) -> None:

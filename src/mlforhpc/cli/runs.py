@@ -15,18 +15,23 @@ from mlforhpc.core.errors import UsageError
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Default: report.html (timeline.perfetto.json) in the (first) run folder.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Default: report.html (or timeline.perfetto.json, mllog.txt) in the run folder."
+)
 @click.option("--perfetto", is_flag=True, help="Instead, the timeline of each run or campaign for ui.perfetto.dev or chrome://tracing.")
+@click.option("--mllog", is_flag=True, help="Instead, an event log of each run in the style of MLPerf (:::MLLOG lines).")
 @JSON
-def report(runs: Sequence[Path], output: Path | None, perfetto: bool, as_json: bool) -> None:
-    """Write a self-contained HTML report of one or more runs, or their timelines."""
-    from mlforhpc.report import write_perfetto, write_report
+def report(runs: Sequence[Path], output: Path | None, perfetto: bool, mllog: bool, as_json: bool) -> None:
+    """Write a self-contained HTML report of one or more runs, or their timelines or event logs."""
+    from mlforhpc.report import write_mllog, write_perfetto, write_report
 
-    if perfetto:
+    if perfetto and mllog:
+        raise UsageError("--perfetto and --mllog write a file each; give one of the two at a time.")
+    if perfetto or mllog:
         if output is not None and len(runs) > 1:
-            raise UsageError(f"--output names one file, found {len(runs)} runs; without it each timeline goes into its run folder.")
-        files = [write_perfetto(folder, output) for folder in runs]
-        print_json({"perfetto": files}) if as_json else click.echo("\n".join(map(str, files)))
+            raise UsageError(f"--output names one file, found {len(runs)} runs; without it each file goes into its run folder.")
+        files = [(write_perfetto if perfetto else write_mllog)(folder, output) for folder in runs]
+        print_json({"perfetto" if perfetto else "mllog": files}) if as_json else click.echo("\n".join(map(str, files)))
         return
     page = write_report(list(runs), output or runs[0] / "report.html")
     print_json({"report": page}) if as_json else click.echo(page)

@@ -3,6 +3,7 @@
 Lines are encoded into a buffer and reach the operating system (write(2), not fsync) at `flush`, which the broker
 calls before a future resolves. A writer that opens an existing file first ends a torn line with a newline; readers
 drop it. Subscribers get decoded events through a bounded queue each; one that lags catches up from the file.
+A trace that lives for weeks rotates: `events.jsonl` becomes `events-000001.jsonl`, and a new file begins.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ __all__ = [
     "Subscription",
     "Trace",
     "read",
+    "rotated",
 ]
 
+KEPT = 20
+"""Files of a trace that rotates, besides the one that is being written."""
 _BUFFERED_EVENTS = 64
 _PAGE_BYTES = 1 << 18
 _NAP_S = 0.002
@@ -64,6 +68,11 @@ def read(path: Path | str) -> Iterator[Event]:
                 yield event
 
 
+def rotated(path: Path) -> list[Path]:
+    """The earlier files of a trace that rotates, oldest first."""
+    return sorted(path.parent.glob(f"{path.stem}-[0-9]*{path.suffix}"))
+
+
 class Trace:
     """Writes one file, from any thread; made by whoever owns the run folder, written by the broker alone.
 
@@ -74,11 +83,15 @@ class Trace:
         last_task: highest task number that the file held then.
     """
 
-    def __init__(self, path: Path | str, clock: Clock) -> None:
+    def __init__(self, path: Path | str, clock: Clock, *, rotate_bytes: int | None = None) -> None:
+        """Open or create; `rotate_bytes` begins a new file when this one is larger, and keeps the last `KEPT` ones."""
         self.path = Path(path)
         self.clock = clock
+        self._rotate_bytes = rotate_bytes
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.resumed, self.last_task = _last_task(self.path)
+        if not self.last_task and (before := rotated(self.path)):
+            self.resumed, self.last_task = True, _last_task(before[-1])[1]
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._written_bytes = self._published_bytes = _end_torn_line(self._fd)
         self._lock = threading.Lock()
@@ -145,6 +158,21 @@ class Trace:
             for subscription in self._subscriptions:
                 subscription._publish(events, self._published_bytes)
         self._published_bytes = self._written_bytes
+        if self._rotate_bytes and self._written_bytes > self._rotate_bytes:
+            self._rotate()
+
+    def _rotate(self) -> None:
+        """Begin a new file, once no subscriber still has to read in this one."""
+        if any(subscription._behind is not None for subscription in self._subscriptions):
+            return
+        before = rotated(self.path)
+        number = int(before[-1].stem.rpartition("-")[2]) + 1 if before else 1
+        self.path.rename(self.path.with_name(f"{self.path.stem}-{number:06d}{self.path.suffix}"))
+        os.close(self._fd)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._written_bytes = self._published_bytes = 0
+        for file in before[: max(0, len(before) + 1 - KEPT)]:
+            file.unlink(missing_ok=True)
 
     def _drop(self, subscription: Subscription) -> None:
         with self._lock:

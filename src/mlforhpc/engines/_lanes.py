@@ -18,6 +18,7 @@ from mlforhpc.engines._slot import Slot
 
 MOST_FAILURES = 6
 _FIRST_PAUSE_S = 0.05
+_LOOK_S = 0.01
 
 
 class Job:
@@ -54,6 +55,7 @@ class Lane:
         verdict: (task, outcome) of a kill under way.
         failures: deaths in a row that no task is to blame for.
         start_at_s: monotonic time at which to start the next child.
+        unwanted: tasks in its jobs that were cancelled before the child came to them.
     """
 
     def __init__(self, slot: Slot) -> None:
@@ -66,6 +68,7 @@ class Lane:
         self.verdict: tuple[int, Outcome] | None = None
         self.failures = 0
         self.start_at_s: float | None = None
+        self.unwanted: set[int] = set()
 
     @property
     def free(self) -> bool:
@@ -89,6 +92,10 @@ class Lane:
         """The task that the child was at, if that is still open."""
         task = self.slot.task
         return task if any(task in job.open for job in self.jobs) else None
+
+    def holds(self, task: int) -> bool:
+        """Whether a job in it has this task open."""
+        return any(task in job.open for job in self.jobs)
 
     def take(self, result: TaskResult) -> Job | None:
         """File a result; the job that it completes."""
@@ -120,10 +127,6 @@ class Lanes:
     def __iter__(self) -> Iterator[Lane]:
         return iter(self.lanes)
 
-    def jobs(self) -> list[Job]:
-        """All that are not over, in lanes and waiting."""
-        return [*(job for lane in self.lanes for job in lane.jobs), *self.waiting]
-
     @property
     def usable(self) -> int:
         """Lanes whose child can be kept alive."""
@@ -135,6 +138,17 @@ class Lanes:
         for job in jobs:
             self.waiting.remove(job)
         return jobs
+
+    def drop_waiting(self, result: TaskResult) -> Job | None:
+        """Take a task out of the job that waits with it, if one does; that job, if nothing is left of it."""
+        for job in self.waiting:
+            if job.open.pop(result.task, None) is not None:
+                job.results[result.task] = result
+                if job.open:
+                    return None
+                self.waiting.remove(job)
+                return job
+        return None
 
     def place(self) -> Iterator[tuple[Lane, Job, bool]]:
         """Put waiting jobs into lanes while the first of them fits: (lane, job, whether it runs at once)."""
@@ -156,7 +170,8 @@ class Lanes:
     def next_event_s(self) -> float | None:
         """Seconds until a running call meets its limit or a child is to be started; None if there is no such thing."""
         times = [t for lane in self.timed for t in (lane.deadline_s, lane.start_at_s) if t is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        soonest = max(0.0, min(times) - time.monotonic()) if times else None
+        return soonest if not any(lane.unwanted for lane in self.lanes) else min(_LOOK_S, _LOOK_S if soonest is None else soonest)
 
     def due(self) -> tuple[list[Lane], list[Lane]]:
         """Lanes whose call has met its limit, and lanes whose child is to be started."""

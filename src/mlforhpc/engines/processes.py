@@ -30,7 +30,6 @@ from mlforhpc.engines._slot import Slot
 from mlforhpc.engines._wire import Began, Done, Marked, Report
 
 _GRACE_S = 0.5
-_LOOK_S = 0.05
 
 
 def create(
@@ -74,7 +73,6 @@ class Processes:
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._unsent: set[Lane] = set()
-        self._unwanted: set[int] = set()
         self._closing = False
         self._tell = News()
         self._ears = Ears()
@@ -109,13 +107,19 @@ class Processes:
         self._files.release(ref)
 
     def kill(self, task: int) -> bool:
+        emptied = None
         with self._lock:
             for lane in self._lanes:
                 if lane.up and lane.verdict is None and lane.running() == task:
                     self._end(lane, task, "lost")
                     return True
-            self._unwanted.add(task)  # it may wait behind another one, or for a child that is being started
-        self._ears.wake()
+                if lane.holds(task):  # behind others of its batch; see _drop_unwanted
+                    lane.unwanted.add(task)
+                    self._ears.wake()
+                    return False
+            emptied = self._lanes.drop_waiting(self._cancelled(task, ""))
+        if emptied is not None:
+            emptied.resolve()
         return False
 
     def warm_up(self, timeout_s: float) -> None:
@@ -148,24 +152,23 @@ class Processes:
     def _turn(self) -> None:
         with self._lock:
             timeout = self._lanes.next_event_s()
-            if self._unwanted:
-                timeout = self._end_unwanted() if timeout is None else min(timeout, self._end_unwanted())
         for sound in self._ears.listen(timeout):
             self._attend(sound)
         if self._lanes.timed:
             self._keep_time()
         if self._unsent:
             self._watch_unsent()
+        if any(lane.unwanted for lane in self._lanes):
+            self._drop_unwanted()
 
-    def _end_unwanted(self) -> float:
-        """Kill tasks that were to be killed before their turn had come, now that it has; seconds until the next look."""
-        self._unwanted &= {task for job in self._lanes.jobs() for task in job.open}
-        for lane in self._lanes:
-            task = lane.begun()
-            if task in self._unwanted and task is not None and lane.up and lane.verdict is None:
-                self._unwanted.discard(task)
-                self._end(lane, task, "lost")
-        return _LOOK_S
+    def _drop_unwanted(self) -> None:
+        """End a child that has come to a task that was cancelled behind others of its batch; its successor does not get such tasks."""
+        with self._lock:
+            for lane in self._lanes:
+                if lane.unwanted:
+                    lane.unwanted = {task for task in lane.unwanted if lane.holds(task)}
+                    if lane.up and lane.verdict is None and lane.begun() in lane.unwanted:
+                        self._end(lane, lane.begun(), "cancelled")
 
     def _start(self, lane: Lane) -> None:
         """Start the lane's child, outside the lock: it takes milliseconds that no other slot should feel."""
@@ -180,10 +183,17 @@ class Processes:
         self._ears.add(lane)
         with self._lock:
             lane.up = True
+            dropped = [lane.take(self._cancelled(task, lane.slot.name)) for task in lane.unwanted]
+            lane.unwanted.clear()
+            completed = [job for job in dropped if job is not None]
+            for job in completed:
+                self._lanes.leave(job)
             for job in lane.jobs:
                 self._send(lane, job)
             begun = self._place()
         self._tell_started(begun)
+        for job in completed:
+            job.resolve()
 
     def _attend(self, sound: Sound) -> None:
         """Hear what a child says, or that it has died."""
@@ -225,6 +235,10 @@ class Processes:
         self._tell_started(begun)
         for job in completed:
             job.resolve()
+
+    def _cancelled(self, task: int, slot: str) -> TaskResult:
+        now = self._clock.now_ns()
+        return TaskResult(task, "cancelled", "", False, now, now, slot, 0)
 
     def _set_deadline(self, lane: Lane, started_ns: int) -> None:
         if lane.jobs and lane.jobs[0].batch.limit_s is not None:
@@ -324,7 +338,7 @@ class Processes:
         """End every child: the idle ones by themselves, the busy ones at once."""
         with self._lock:
             self._closing = True
-            jobs = self._lanes.jobs()
+            jobs = [*(job for lane in self._lanes for job in lane.jobs), *self._lanes.waiting]
             self._lanes.waiting.clear()
             for lane in self._lanes:
                 lane.up = False

@@ -24,6 +24,7 @@ ROWS = 64
 """Of a triangular matrix that are multiplied at once: enough for BLAS, few enough to pass over most of the zeros."""
 POINTS = 8
 """Fewer points than this are answered with the fewest calls."""
+_NONE = np.zeros((1, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +118,8 @@ class Model:
         """Name -> array, as saved."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
 
-    def moments(self, u: FloatArray) -> Moments:
-        """Moments at u (n, d), in scaled units; made for chunks that stay in the cache."""
+    def moments(self, u: FloatArray, *, noisy: bool = True) -> Moments:
+        """Moments at u (n, d), in scaled units; made for chunks that stay in the cache. `noisy` asks for the noise of a run, else zero."""
         cross, e, basis = self.latent(u)
         runs = cross.shape[1]
         scores = np.matmul(self.weights[:, None, :], cross)[:, 0]  # (k, n)
@@ -141,7 +142,7 @@ class Model:
         mean += self.centre
         variance = np.dot(variances.T, self.squares)
         variance += self._floor
-        return Moments(mean, variance, self.run_noise(u), np.dot(self.share, variances / prior))
+        return Moments(mean, variance, self.run_noise(u) if noisy else _NONE, np.dot(self.share, variances / prior))
 
     def run_noise(self, u: FloatArray) -> FloatArray:
         """Variance that a run's own noise adds at u (n, d), in scaled units: (n or 1, m)."""

@@ -38,13 +38,22 @@ def _expand(graph: Graph, u: str, columns: FloatArray) -> str:
 
 
 def _forward(graph: Graph, h: str, layers: tuple[FloatArray, ...]) -> str:
-    """`_network_model.forward`."""
+    """`_network_model.forward`; the first product is one of two matrices: OpenVINO fails to multiply (n, e) by (M, e, units)."""
     for i in range(0, len(layers), 2):
-        h = graph.add("Add", graph.add("MatMul", h, graph.constant(layers[i])), graph.constant(layers[i + 1]))
+        h = _widen(graph, h, layers[0]) if i == 0 else graph.add("MatMul", h, graph.constant(layers[i]))
+        h = graph.add("Add", h, graph.constant(layers[i + 1]))
         if i < len(layers) - 2:
             gate = graph.add("Tanh", graph.add("Mul", h, graph.constant(0.5)))
             h = graph.add("Mul", h, graph.scaled(gate, 0.5, 0.5))
     return h
+
+
+def _widen(graph: Graph, v: str, weights: FloatArray) -> str:
+    """Inputs (n, e) times weights (M, e, units): (M, n, units)."""
+    members, inputs, units = weights.shape
+    side_by_side = graph.constant(weights.transpose(1, 0, 2).reshape(inputs, members * units))
+    apart = graph.add("Reshape", graph.add("MatMul", v, side_by_side), graph.constant([-1, members, units]))  # (n, M, units)
+    return graph.add("Transpose", apart, perm=[1, 0, 2])
 
 
 def _nearest(graph: Graph, v: str, runs: FloatArray) -> str:

@@ -46,11 +46,13 @@ class GaussianProcessSurrogate:
     version: str = field(init=False)
     _places: tuple[tuple[str, tuple[int, ...], int, int], ...] = field(init=False, repr=False)
     _widths: dict[tuple[str, float, bool], FloatArray] = field(init=False, repr=False, default_factory=dict)
+    _step: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", content_hash(self._metadata(), self._arrays())[:12])
         places = tuple((o.name, o.shape, a, b) for o, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True))
         object.__setattr__(self, "_places", places)
+        object.__setattr__(self, "_step", max(16, CHUNK_BYTES // (8 * max(self.model.inputs.size // 3, 1))))
 
     def predict(
         self,
@@ -87,7 +89,7 @@ class GaussianProcessSurrogate:
     def gradient(self, x: FloatArray) -> dict[str, FloatArray]:
         """See `mlforhpc.core.learner.Surrogate`."""
         x = self.space.check(x)
-        u, step = self.space.encode(x), self._step()
+        u, step = self.space.encode(x), self._step
         found = np.concatenate([self.model.gradient(u[i : i + step]) for i in range(0, max(len(u), 1), step)])  # (n, m, d)
         found *= self.model.scale[:, None]
         found *= self.space.slopes(x)[:, None, :]
@@ -123,13 +125,9 @@ class GaussianProcessSurrogate:
             self._widths[scores, coverage, joint] = found
         return found
 
-    def _step(self) -> int:
-        """Points of a chunk."""
-        return max(16, CHUNK_BYTES // (8 * max(self.model.inputs.size // 3, 1)))
-
     def _in_chunks(self, u: FloatArray, width: FloatArray, of_run: bool, given: FloatArray | None) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Mean, lower and upper end (3, n, m), and inside (n,), a chunk of points at a time."""
-        n, step = len(u), self._step()
+        n, step = len(u), self._step
         if n <= step:
             return self._ends(u, width, of_run, given)
         ends, inside = np.empty((3, n, len(width))), np.empty(n, dtype=bool)
@@ -140,7 +138,7 @@ class GaussianProcessSurrogate:
 
     def _ends(self, u: FloatArray, width: FloatArray, of_run: bool, given: FloatArray | None) -> tuple[FloatArray, NDArray[np.bool_]]:
         """The same of one chunk."""
-        mean, variance, noise, reach = self.model.moments(u)
+        mean, variance, noise, reach = self.model.moments(u, noisy=of_run and given is None)
         if of_run:
             variance += noise if given is None else given
         half = np.sqrt(variance, out=variance)

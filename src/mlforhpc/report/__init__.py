@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlforhpc.report.mllog import write_mllog
 from mlforhpc.report.perfetto import write_perfetto
 from mlforhpc.report.run_folder import RunFolder, read
 
-__all__ = ["RunFolder", "read", "write_perfetto", "write_report"]
+__all__ = ["RunFolder", "read", "write_mllog", "write_perfetto", "write_report"]
 
 
 def write_report(run_folders: Sequence[Path], path: Path) -> Path:

@@ -12,15 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from math import inf
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.errors import MLforHPCError, StoreError, TaskError, UsageError
@@ -73,7 +72,7 @@ class Online:
         self._lock = threading.Condition(threading.RLock())
         self._jobs: deque[Callable[[], None]] = deque()
         self._working = self._closing = self._unsaved = False
-        self._book = Book(simulation, terms, self.folder, broker.decide)
+        self._book = Book(simulation, terms, self.folder, self._decide)
         self._fits = Fits(broker, simulation, terms, self.folder, book=self._book, lock=self._lock, later=self._later)
         self._runs = Runs(broker, simulation, terms, self._lock, self._ran)
         self._means: dict[int, Mapping[str, FloatArray]] = {}
@@ -136,14 +135,14 @@ class Online:
             if look.prediction is None:
                 raise UsageError(f"'{self.simulation.name}' has no surrogate yet: ask with source 'auto', or try again later.")
             return {}
-        if source == "auto" and look.sure.all():
-            self._count(look, np.arange(len(look.x)))
+        if source == "auto" and (look.sure[0] if len(look.sure) == 1 else look.sure.all()):
+            self._count(look, range(len(look.x)))
             return {}
         rows = range(len(look.x)) if source == "simulation" else np.flatnonzero(~look.sure).tolist()
         with self._lock:
             self._runs.room(len(rows))
         if source == "auto" and len(rows) < len(look.x):
-            self._count(look, np.flatnonzero(look.sure))
+            self._count(look, np.flatnonzero(look.sure).tolist())
         return {row: self._fallback(look, row, scored=source == "auto") for row in rows}
 
     def ask(self, x: Mapping[str, Value], tolerance: float | None = None) -> Answer:
@@ -243,12 +242,14 @@ class Online:
 
     # behind the answers
 
-    def _count(self, look: Look, rows: NDArray[np.intp]) -> None:
+    def _count(self, look: Look, rows: Sequence[int]) -> None:
         """Count the surrogate's answers, and submit the audits that the coins ask for."""
         with self._lock:
             self._unsure *= 1.0 - _DRIFT
             audits, p, weight = self._book.answered(look.tolerance, len(rows), waiting=self._runs.audits)
-            pendings = [self._pending(look, int(rows[i]), id, p, weight) for i, id in audits]
+            if not audits:
+                return
+            pendings = [self._pending(look, rows[i], id, p, weight) for i, id in audits]
         for pending in pendings:
             self._score_later(pending)
 
@@ -299,7 +300,7 @@ class Online:
         given = of_run(run, rho=rho, version=version, source="store" if stored else "simulation")
         with self._lock:
             self._book.other(given.source, kept=given.kept)
-        self._broker.decide("gate", source=given.source, rho=rho, key=run.key, version=version)
+        self._decide("gate", source=given.source, rho=rho, key=run.key, version=version)
         answer.set_result(given)
 
     def _score_later(self, pending: Pending, *runs: Future[Record]) -> None:
@@ -361,6 +362,11 @@ class Online:
             self._book.event(f"Not all runs of the store could be read: {error}")
         ledger.runs, ledger.run_s = max(ledger.runs, runs), max(ledger.run_s, run_s)
         curriculum.fitted_at = self._book.state.fitted_at if self._fits.live is not None else 0
+
+    def _decide(self, decision: str, /, **fields: Any) -> None:
+        """Trace it; a disk that is full holds up no answer (the trace tries again with the next event)."""
+        with suppress(OSError):
+            self._broker.decide(decision, **fields)
 
     def _later(self, job: Callable[[], None]) -> None:
         with self._lock:

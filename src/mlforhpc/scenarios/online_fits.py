@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,8 @@ class Fits:
 
     def consider(self, *, asked: bool = False) -> None:
         """Begin a fit if there is reason to; under the lock."""
-        if not self.fitting and (self.curriculum.due(drift=self.drift) or (asked and len(self.curriculum.lesson()) >= 2)):
+        wanted = self.drift or not self._book.limit(self._terms.tolerance)
+        if not self.fitting and (self.curriculum.due(wanted=wanted) or (asked and len(self.curriculum.lesson()) >= 2)):
             self.fitting, self.drift = True, False
             self._book.state.fits += 1
             data, held = self.curriculum.lesson(), self.curriculum.held_out()
@@ -138,9 +140,11 @@ class Fits:
             state.refused += 1
         numbers = {} if scores is None else {"score": scores[0], "score_before": scores[1]}
         what = {"version": surrogate.version, "runs": len(data), "simulation": self._simulation.name, **numbers}
-        self._broker.decide("learned" if better else "refused", **what)
+        with suppress(OSError):  # of a full disk: the trace tries again with the next event
+            self._broker.decide("learned" if better else "refused", **what)
         self._book.event(state.last_learned)
-        self._book.save()
+        with suppress(OSError):  # it is saved again every second
+            self._book.save()
         self._forget()
 
     def _forget(self) -> None:

@@ -24,10 +24,10 @@ from mlforhpc.scenarios.gated import scale_of
 HELD = 30
 MOST_ROWS = 1000
 """Runs that a fit learns from; with more, one drawn at random makes room for the newest."""
-GROWTH = 1.25
+GROWTH = 1.5
 """Of the runs since the last fit, after which there is another ..."""
-GROWTH_IN_DRIFT = 1.1
-"""... and when requests have moved to where the surrogate is not sure, or thresholds were closed."""
+GROWTH_WHILE_WANTED = 1.25
+"""... while the surrogate answers nothing, or requests have moved to where it is not sure, or audits closed thresholds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +131,11 @@ class Curriculum:
             self._train(self._held.popleft())
         return True
 
-    def due(self, *, drift: bool) -> bool:
-        """Whether there is enough news for another fit."""
+    def due(self, *, wanted: bool) -> bool:
+        """Whether there is enough news for another fit; sooner where a better surrogate is wanted."""
         if not self.fitted_at:
             return self.runs >= self.first and len(self._training) >= 2
-        return self.runs >= max(self.fitted_at + 4, self.fitted_at * (GROWTH_IN_DRIFT if drift else GROWTH))
+        return self.runs >= max(self.fitted_at + 4, self.fitted_at * (GROWTH_WHILE_WANTED if wanted else GROWTH))
 
     def lesson(self) -> Dataset:
         """What to fit to now."""

@@ -6,6 +6,7 @@ observed^2 = |p - mean(r)|^2,    corrected^2 = (p - r1)(p - r2) of two runs, |p 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 
 import numpy as np
 
@@ -20,6 +21,8 @@ _TINY = float(np.finfo(float).tiny)
 
 def half_widths(p: Prediction, outputs: Sequence[Output]) -> FloatArray:
     """Relative half-width of the interval at each point (n,)."""
+    if len(p.inside) == 1:
+        return np.array([_half_width(p, outputs)])
     total, count = 0.0, 0
     for output in outputs:
         if output.derived:
@@ -34,6 +37,26 @@ def half_widths(p: Prediction, outputs: Sequence[Output]) -> FloatArray:
             squared = half * half / 4.0
         total = total + squared / _squared_scales(output, mean)
     return np.sqrt(np.asarray(total) / count)
+
+
+def _half_width(p: Prediction, outputs: Sequence[Output]) -> float:
+    """The same of one point, with the fewest calls."""
+    total, count = 0.0, 0
+    for output in outputs:
+        if output.derived:
+            continue
+        count += 1
+        name = output.name
+        mean = p.mean[name].ravel()
+        half = p.upper[name].ravel() - p.lower[name].ravel()
+        if len(half) == 1:
+            squared, size = float(half[0]) ** 2 / 4.0, float(mean[0]) ** 2
+        else:
+            squared = float(half.dot(half)) / (4.0 * len(half))
+            size = float(mean.mean()) ** 2 if output.scale == "mean" else float(mean.dot(mean)) / len(mean)
+        scale = output.scale
+        total += squared / (max(size, output.scale_floor**2, _TINY) if isinstance(scale, str) else float(scale) ** 2)
+    return sqrt(total / count)
 
 
 def _squared_scales(output: Output, mean: FloatArray) -> FloatArray | float:

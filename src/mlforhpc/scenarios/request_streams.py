@@ -9,7 +9,7 @@ One request after the other, everything that it caused finished before the next,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -23,6 +23,7 @@ from mlforhpc.core.space import FloatArray, Space
 from mlforhpc.learners import gaussian_process
 from mlforhpc.learners._calibration import Calibration
 from mlforhpc.learners._surrogate import GaussianProcessSurrogate
+from mlforhpc.learners.gaussian_process import GaussianProcess
 from mlforhpc.scenarios.gated import scale_of
 from mlforhpc.scenarios.online import Answer, Online, Status
 
@@ -34,12 +35,13 @@ CASES: tuple[Case, ...] = ("uniform", "shifted", "overconfident")
 class Overconfident:
     """A Gaussian process whose intervals are too narrow by a factor: what the gate has to find out."""
 
+    learner: GaussianProcess = field(default_factory=gaussian_process.create)
     factor: float = 3.0
     name: str = "gaussian_process"
 
     def fit(self, data: Dataset, *, seed: int, broker: Broker | None = None) -> GaussianProcessSurrogate:
         """See `mlforhpc.core.learner.Learner`."""
-        fitted = gaussian_process.create().fit(data, seed=seed, broker=broker)
+        fitted = self.learner.fit(data, seed=seed, broker=broker)
         return replace(fitted, stated=self._narrowed(fitted.stated), foreseen=self._narrowed(fitted.foreseen))
 
     def _narrowed(self, c: Calibration) -> Calibration:

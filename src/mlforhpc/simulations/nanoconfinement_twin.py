@@ -1,4 +1,4 @@
-"""A twin of `nanoconfinement` with cheap exact truth: the mean of a Gaussian process fitted to 420 of its runs, and its runs' noise.
+"""A twin of `nanoconfinement` with cheap exact truth: the mean of a Gaussian process fitted to 620 of its runs, and its runs' noise.
 
     p(x) = centre + (e(u) sum_j w_j k(u, u_j) + b h(u)) V,      run = p(x) + se(x) / sqrt(f) (g Z),   g ~ N(0, 1)^64
 k: see `learners/_kernel.py`; log se^2 is quadratic in the inputs; Z: 64 differences of run pairs over their stated errors, so that bins

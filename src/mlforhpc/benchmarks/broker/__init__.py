@@ -1,0 +1,1 @@
+"""Class `broker`: what stands between those who ask and those who answer."""
