@@ -15,7 +15,7 @@ import pytest
 GUIDES = Path(__file__).parents[1] / "docs" / "guides"
 
 
-@pytest.mark.parametrize("name", ["add-a-simulation", "add-a-learner", "add-a-strategy"])
+@pytest.mark.parametrize("name", ["add-a-simulation", "add-a-learner", "add-a-strategy", "ask-online"])
 def test_a_guide_runs(name, tmp_path, monkeypatch):
     """All Python blocks of a guide, one after another, as one script."""
     text = (GUIDES / f"{name}.md").read_text(encoding="utf-8")

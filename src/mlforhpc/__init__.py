@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlforhpc.campaign import Campaign
     from mlforhpc.learners._loading import load
     from mlforhpc.learners._onnx import export_onnx
+    from mlforhpc.scenarios.online import Busy, Online, Terms
     from mlforhpc.scenarios.surrogate import surrogate
     from mlforhpc.simulations._executable import executable
     from mlforhpc.simulations._function import simulation
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATER = {
+    "Busy": "mlforhpc.scenarios.online",
     "Campaign": "mlforhpc.campaign",
     "Columns": "mlforhpc.simulations._reading",
     "Json": "mlforhpc.simulations._reading",
+    "Online": "mlforhpc.scenarios.online",
     "Pattern": "mlforhpc.simulations._reading",
+    "Terms": "mlforhpc.scenarios.online",
     "executable": "mlforhpc.simulations._executable",
     "export_onnx": "mlforhpc.learners._onnx",
     "load": "mlforhpc.learners._loading",
@@ -42,6 +46,7 @@ _LATER = {
 }
 
 __all__ = [
+    "Busy",
     "Campaign",
     "Choice",
     "Columns",
@@ -49,6 +54,7 @@ __all__ = [
     "Integer",
     "Json",
     "MLforHPCError",
+    "Online",
     "Output",
     "Outputs",
     "Pattern",
@@ -56,6 +62,7 @@ __all__ = [
     "Real",
     "Space",
     "TaskError",
+    "Terms",
     "UsageError",
     "executable",
     "export_onnx",

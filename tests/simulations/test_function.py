@@ -143,3 +143,9 @@ def test_a_misfit_is_refused_at_once(function, space, more, sentence):
     """Space and signature are compared before anything runs."""
     with pytest.raises(UsageError, match=sentence):
         simulation(function, space=space, outputs=ONE, **more)
+
+
+def test_one_name_is_one_output():
+    """A name of several letters is not taken for as many outputs."""
+    made = simulation(lambda a: 2.0 * a, space=Space(a=Real(0, 1)), outputs="deflection", name="beam", version="1")
+    assert [o.name for o in made.outputs] == ["deflection"]

@@ -14,6 +14,7 @@ import pytest
 
 from mlforhpc.core.errors import StoreDamaged, StoreError, StoreFull, UsageError
 from mlforhpc.store import FolderStore, pruning
+from mlforhpc.store.verification import whole
 
 WRITER = Path(__file__).with_name("writer_process.py")
 
@@ -237,6 +238,19 @@ def test_readers_and_writers_go_on_meanwhile(tmp_path, make_record, same):
         assert [pruned.records for pruned in done] == [80, 200]
         assert acknowledged == 300
         assert there(store) and len(there(store)) == 1_000 - 280 + 300
+
+
+def test_a_record_that_goes_while_it_is_read_is_not_there(store, make_record):
+    """Its row was read, its file is gone with it: no record, and no damage; where only the file is gone, it is damage."""
+    for i in range(2):
+        store.put(make_record(i, size=9_000, version=str(i))).result()
+    rows = [store.index.row(make_record(i).key) for i in range(2)]
+    store.prune(version="0", dry_run=False)
+    assert whole(rows[0], store.index, store._arrays, store.folder) is None
+    for file in store._arrays.files():
+        file.unlink()
+    with pytest.raises(StoreDamaged, match="cannot be read"):
+        whole(rows[1], store.index, store._arrays, store.folder)
 
 
 def test_kill_9_while_pruning(tmp_path, make_record):

@@ -49,7 +49,7 @@ def simulation(
     function: Callable[..., Any],
     *,
     space: Space,
-    outputs: Sequence[Output | str],
+    outputs: str | Sequence[Output | str],
     name: str | None = None,
     version: str | None = None,
     files: Sequence[Path | str] = (),
@@ -64,7 +64,7 @@ def simulation(
             signature names them. Returns a number or array (one output), a tuple (one value an output), a mapping
             from output name to value, or `Outputs` (with standard errors and checks).
         space: the parameters.
-        outputs: what it returns, in order; a name alone is a dimensionless number.
+        outputs: what it returns, in order; a name alone is a dimensionless number, and one name alone the only one.
         name: of the simulation; the function's if left out.
         version: the author's; a hash of the function's source file and of `files` if left out.
         files: other files that decide the result.
@@ -82,7 +82,9 @@ def simulation(
         name=name or str(getattr(function, "__name__", type(function).__name__)),
         version=version or source_hash(function, files),
         space=space,
-        outputs=tuple(Output(name=output) if isinstance(output, str) else output for output in outputs),
+        outputs=tuple(
+            Output(name=output) if isinstance(output, str) else output for output in ([outputs] if isinstance(outputs, str) else outputs)
+        ),
         function=function,
         wanted=tuple(word for word in RESERVED if word in signature),
         settings=settings,
