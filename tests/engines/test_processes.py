@@ -223,17 +223,6 @@ def test_what_a_killed_driver_left_behind_is_removed_by_the_next_one(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_task_that_is_given_up_before_its_turn_is_killed_when_it_comes(engine, call, value, tmp_path):
-    """Behind another one in its batch: it has no process yet that could be killed, and holds its slot for a moment only."""
-    first, second, third = call(touch_and_sleep, tmp_path / "a", 0.5), call(touch_and_sleep, tmp_path / "b", 600), call(os.getpid)
-    future = engine.submit(Batch((first, second, third), quick=True))
-    appear(tmp_path / "a")
-    assert not engine.kill(second.task)
-    results = future.result(WAIT_S)
-    assert [result.outcome for result in results] == ["ok", "cancelled", "ok"]
-    assert value(results[0]) != value(results[2])  # the child was ended, and its successor did the rest
-
-
 def test_a_slot_outlives_the_thread_that_first_used_it(batch, value):
     """Its lifeline is the process, not a thread of it."""
     engines = []

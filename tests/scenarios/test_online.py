@@ -269,7 +269,7 @@ def test_intervals_that_are_too_narrow_do_not_break_the_promise(tmp_path: Path) 
 def test_outputs_that_are_zero_are_no_trouble(tmp_path: Path) -> None:
     """An error relative to nothing is zero or beyond every tolerance, never an exception."""
     with online(tmp_path, simulation(lambda a, b: 0.0, name="nothing", version="1", space=SPACE, outputs="y")) as service:
-        assert set(ask(service, 15)) == {"simulation"}
+        assert ask(service, 60)[0] == "simulation"
         assert service.status().noise == 0.0
 
 

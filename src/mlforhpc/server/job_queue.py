@@ -203,10 +203,7 @@ class JobQueue:
         key = _key(online, x)
         self._keys[key] = job
         try:
-            return answered(x, await asyncio.wrap_future(future)), True
-        except asyncio.CancelledError:
-            online.cancel(future)
-            raise
+            return answered(x, await asyncio.wrap_future(future)), True  # if this is cancelled, so is the future
         except TaskError as error:
             return refused(x, str(error), error.outcome), False
         except MLforHPCError as error:
