@@ -113,8 +113,11 @@ class GaussianProcessSurrogate:
 
     def _named(self, columns: FloatArray) -> dict[str, FloatArray]:
         """Columns (n, m) as one array an output (n, *shape)."""
-        n = len(columns)
-        return {name: columns[:, a:b].reshape(n, *shape) for name, shape, a, b in self._places}
+        n = len(columns)  # a number or a row of them is a view: reshaping would cost as much again as the rest of a lookup's end
+        return {
+            name: columns[:, a] if not shape else columns[:, a:b] if len(shape) == 1 else columns[:, a:b].reshape(n, *shape)
+            for name, shape, a, b in self._places
+        }
 
     def _width(self, scores: str, coverage: float, joint: bool) -> FloatArray:
         """Half-width of each column in deviations, times its scale (m,); calculated once."""
