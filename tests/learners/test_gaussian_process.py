@@ -8,7 +8,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from mlforhpc.core.errors import UsageError
+from mlforhpc.core.errors import OutOfBounds, UsageError
 from mlforhpc.core.learner import Dataset
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import Choice, Integer, Real, Space
@@ -355,11 +355,10 @@ def test_repeated_runs_do_not_narrow_what_is_inside():
     assert factorial.predict(new).inside.all()
 
 
-def test_more_rows_than_are_searched(monkeypatch):
+def test_more_rows_than_are_searched():
     """Beyond the search's limit the posterior still uses every run."""
-    monkeypatch.setattr("mlforhpc.learners._process.MOST_SEARCHED", 30)
     u = np.random.default_rng(0).random((90, 2))
-    surrogate = gaussian_process.create(folds=2).fit(dataset(u, {"y": np.sin(5.0 * u[:, 0]) * u[:, 1]}), seed=0)
+    surrogate = gaussian_process.create(folds=2, searched=30).fit(dataset(u, {"y": np.sin(5.0 * u[:, 0]) * u[:, 1]}), seed=0)
     assert surrogate.model.weights.shape == (1, 90)
     assert surrogate.predict(u).mean["y"] == pytest.approx(np.sin(5.0 * u[:, 0]) * u[:, 1], abs=1e-3)
 
@@ -374,7 +373,37 @@ def test_batches_do_not_change_answers():
         assert getattr(one, part)["p"][0] == pytest.approx(getattr(whole, part)["p"][4321], rel=1e-10)
 
 
-@pytest.mark.parametrize("wrong", [{"folds": 1}, {"starts": 0}, {"components": 0}])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_one_point_has_the_quick_way_and_the_same_answer(noise):
+    """The mean of one point, of a number and a profile over every kind of parameter, pointwise and joint, inside and far outside."""
+    surrogate = gaussian_process.create(folds=3).fit(mixed(40, noise), seed=0)
+    number = gaussian_process.create(folds=3).fit(dataset(mixed(40, noise).x, {"f": mixed(40, noise).y["f"]}, space=MIXED), seed=0)
+    x = design(MIXED, seed=7, runs=30)
+    for learned in (surrogate, number):
+        for joint, coverage in ((False, 0.9), (True, 0.9), (False, 0.5)):
+            whole = learned.predict(x, of="mean", joint=joint, coverage=coverage)
+            for i in range(len(x)):
+                one = learned.predict(x[i : i + 1], of="mean", joint=joint, coverage=coverage)
+                assert one.inside[0] == whole.inside[i]
+                for part in ("mean", "lower", "upper"):
+                    for name, values in getattr(whole, part).items():
+                        assert getattr(one, part)[name][0] == pytest.approx(values[i], rel=1e-8, abs=1e-9)
+
+
+def test_one_point_outside_the_space_is_refused_like_many():
+    """The quick way leaves the sentence to the slow one."""
+    learned = gaussian_process.create(folds=2).fit(mixed(20, 0.0), seed=0)
+    x = design(MIXED, seed=7, runs=1)
+    for column, value in ((0, np.nan), (0, 99.0), (2, x[0, 2] + 0.5), (3, 7.0)):
+        bad = x.copy()
+        bad[0, column] = value
+        with pytest.raises(OutOfBounds):
+            learned.predict(bad, of="mean")
+    with pytest.raises(UsageError):
+        learned.predict(x[:, :2], of="mean")
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"starts": 0}, {"components": 0}, {"searched": 1}])
 def test_nonsense_is_refused(wrong):
     """Options that mean nothing."""
     with pytest.raises(UsageError):

@@ -216,7 +216,7 @@ def test_a_noise_free_function_is_interpolated():
     u = rng.random((30, 2))
     y = np.sin(4.0 * u[:, 0]) * np.cos(3.0 * u[:, 1])
     y = (y - y.mean()) / y.std()
-    p = fit_process(u, y, np.zeros(30), fixed=FREE[:2], rng=rng, starts=1)
+    p = fit_process(u, y, np.zeros(30), fixed=FREE[:2], rng=rng, starts=1, searched=500)
     mean, variance = moments(p, u, u, trend_basis(u, np.array([True, True])))
     assert mean == pytest.approx(y, abs=1e-4)
     assert variance.max() < 1e-6
@@ -228,9 +228,9 @@ def test_the_noise_scale_and_nugget_find_the_noise():
     u = rng.random((150, 1))
     signal = np.sin(5.0 * u[:, 0])
     noisy = signal + 0.2 * rng.standard_normal(150)
-    stated = fit_process(u, noisy, np.full(150, 0.01), fixed=FREE[:1], rng=rng, starts=2)
+    stated = fit_process(u, noisy, np.full(150, 0.01), fixed=FREE[:1], rng=rng, starts=2, searched=500)
     assert stated.noise_scale * 0.01 + stated.nugget == pytest.approx(0.04, rel=0.3)
-    unstated = fit_process(u, noisy, np.zeros(150), fixed=FREE[:1], rng=rng, starts=2)
+    unstated = fit_process(u, noisy, np.zeros(150), fixed=FREE[:1], rng=rng, starts=2, searched=500)
     assert unstated.nugget == pytest.approx(0.04, rel=0.3)
 
 
@@ -239,5 +239,5 @@ def test_a_choice_keeps_its_length_and_has_no_slope():
     rng = np.random.default_rng(5)
     u = np.column_stack([rng.random(40), rng.integers(2, size=40) / 2.0 + 0.25])
     y = np.where(u[:, 1] > 0.5, np.sin(5.0 * u[:, 0]), u[:, 0])
-    p = fit_process(u, y, np.zeros(40), fixed=np.array([np.nan, 0.05]), rng=rng, starts=1)
+    p = fit_process(u, y, np.zeros(40), fixed=np.array([np.nan, 0.05]), rng=rng, starts=1, searched=500)
     assert p.lengths[1] == pytest.approx(0.05, rel=1e-12) and p.trend.shape == (2,) and p.growth[1] == 0.0

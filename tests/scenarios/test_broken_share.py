@@ -42,10 +42,10 @@ def test_the_noise_corrected_limit_is_a_second_one() -> None:
 def test_audits_get_rarer_as_their_queue_fills_and_end_when_it_is_full() -> None:
     """From half full on by factors of four; then none, and such answers count as broken."""
     share = BrokenShare(audit=0.2)
-    assert share.probability(alarmed=False, fill=0.4) == (0, 0.2)
-    assert share.probability(alarmed=True, fill=0.4) == (0, 0.8)
-    assert share.probability(alarmed=False, fill=0.6) == (1, 0.05)
-    assert share.probability(alarmed=True, fill=1.0) == (GROUPS, 0.0)
+    assert share.probability(fill=0.4) == (0, 0.2)
+    assert share.probability(fill=0.5) == (0, 0.2)
+    assert share.probability(fill=0.6) == (1, 0.05)
+    assert share.probability(fill=1.0) == (GROUPS, 0.0)
     share.serve(GROUPS, 10)
     assert share.limit() == 1.0
 

@@ -33,6 +33,7 @@ class Options:
 
     components: int | None = None
     starts: int = 1
+    searched: int = 500
 
 
 class Moments(NamedTuple):
@@ -226,7 +227,7 @@ def fit_model(table: Table, options: Options, seed: int) -> Model:
     basis = fit_basis(table, options.components)
     scores, noise = basis.scores(table.y), basis.score_noise(table.se2)
     processes = [
-        fit_process(table.u, scores[:, k], noise[:, k], fixed=table.fixed, rng=rng, starts=options.starts)
+        fit_process(table.u, scores[:, k], noise[:, k], fixed=table.fixed, rng=rng, starts=options.starts, searched=options.searched)
         for k, rng in enumerate(np.random.default_rng(derive(seed, "process", k)) for k in range(scores.shape[1]))
     ]
     return _assemble(table, basis, processes)

@@ -20,9 +20,6 @@ from mlforhpc.learners._kernel import STABLE, cholesky, correlation, envelope, p
 from mlforhpc.learners._search import hyperparameters
 from mlforhpc.learners._table import sites
 
-MOST_SEARCHED = 500
-"""Hyperparameters are searched on at most so many random rows; the posterior uses all."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
@@ -60,10 +57,20 @@ def trend_basis(u: FloatArray, ordered: NDArray[np.bool_]) -> FloatArray:
     return np.hstack([np.ones((len(u), 1)), 2.0 * u[:, ordered] - 1.0])
 
 
-def fit_process(u: FloatArray, y: FloatArray, v: FloatArray, *, fixed: FloatArray, rng: np.random.Generator, starts: int) -> Process:
-    """Fit to standardised y (n,) at u (n, d) with stated noise variances v (n,); fixed: given lengths, NaN for the others (d,)."""
+def fit_process(
+    u: FloatArray, y: FloatArray, v: FloatArray, *, fixed: FloatArray, rng: np.random.Generator, starts: int, searched: int
+) -> Process:
+    """Fit to standardised y (n,) at u (n, d) with stated noise variances v (n,).
+
+    Args:
+        u, y, v: the runs.
+        fixed: given lengths, NaN for the others (d,).
+        rng: of starts and rows.
+        starts: of the search.
+        searched: hyperparameters are searched on at most so many random rows; the posterior uses all.
+    """
     h = trend_basis(u, np.isnan(fixed))
-    some = rng.permutation(len(u))[:MOST_SEARCHED]
+    some = rng.permutation(len(u))[:searched]
     theta = hyperparameters(u[some], y[some], v[some], h[some], fixed, rng=rng, starts=starts)
     return condition(theta, u, y, v, h)
 

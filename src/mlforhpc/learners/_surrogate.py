@@ -17,6 +17,7 @@ from mlforhpc.core.space import FloatArray, Space
 from mlforhpc.learners._calibration import Calibration, packed, unpacked
 from mlforhpc.learners._model import Model
 from mlforhpc.learners._saved import content_hash, describe, described, write
+from mlforhpc.learners._single import Single
 from mlforhpc.learners._table import column_blocks, stated_variances
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class GaussianProcessSurrogate:
     version: str = field(init=False)
     _places: tuple[tuple[str, tuple[int, ...], int, int], ...] = field(init=False, repr=False)
     _widths: dict[tuple[str, float, bool], FloatArray] = field(init=False, repr=False, default_factory=dict)
+    _singles: list[Single] = field(init=False, repr=False, default_factory=list)
     _step: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class GaussianProcessSurrogate:
             raise UsageError(f"Coverage must lie between 0 and 1 (say 0.9), found {coverage}.")
         if of not in ("run", "mean"):
             raise UsageError(f"An interval is of a 'run' or of the 'mean', found '{of}'.")
+        if of == "mean" and isinstance(x, np.ndarray) and x.ndim == 2 and len(x) == 1 and (found := self._one(x, coverage, joint)):
+            return found
         u = self.space.locate(x)  # (n, d)
         noise = None
         if se is not None:
@@ -85,6 +89,20 @@ class GaussianProcessSurrogate:
         ends, inside = self._in_chunks(u, self._width(scores, coverage, joint), of == "run", noise)  # (3, n, m), (n,)
         mean, lower, upper = (self._named(part) for part in ends)
         return Prediction(mean=mean, lower=lower, upper=upper, inside=inside, coverage=coverage, of=of, joint=joint)
+
+    def _one(self, x: FloatArray, coverage: float, joint: bool) -> Prediction | None:
+        """The mean at one point; None if it lies outside the space."""
+        if not self._singles:
+            self._singles.append(Single(self.space, self.model))
+        single = self._singles[0]
+        w = single.locate(x[0].tolist())
+        if w is None:
+            return None
+        mean, lower, upper, inside = single.answer(w, self._width("stated", coverage, joint))
+        return Prediction(
+            mean=self._named(mean), lower=self._named(lower), upper=self._named(upper), inside=np.array([inside]), coverage=coverage,
+            of="mean", joint=joint,
+        )  # fmt: skip
 
     def gradient(self, x: FloatArray) -> dict[str, FloatArray]:
         """See `mlforhpc.core.learner.Surrogate`."""

@@ -62,17 +62,19 @@ class GaussianProcess:
         )
 
 
-def create(*, components: int | None = None, folds: int = 10, starts: int = 1) -> GaussianProcess:
+def create(*, components: int | None = None, folds: int = 10, starts: int = 1, searched: int = 500) -> GaussianProcess:
     """The learner.
 
     Args:
         components: principal components of the arrays; None takes what stands out of the noise, at most 20.
         folds: refitted folds that calibrate the intervals; 0 for none, which is for those who ask only what to simulate next.
         starts: of each hyperparameter search.
+        searched: random runs that such a search looks at, at most; fewer make quick fits of many runs.
     """
-    if (folds < 2 and folds != 0) or starts < 1 or (components is not None and components < 1):
-        raise UsageError(f"Wanted folds >= 2 or 0, starts >= 1, components >= 1; found {folds}, {starts}, {components}.")
-    return GaussianProcess(options=Options(components=components, starts=starts), folds=folds)
+    if (folds < 2 and folds != 0) or starts < 1 or (components is not None and components < 1) or searched < 2:
+        found = f"{folds}, {starts}, {components}, {searched}"
+        raise UsageError(f"Wanted folds >= 2 or 0, starts >= 1, components >= 1, searched >= 2; found {found}.")
+    return GaussianProcess(options=Options(components=components, starts=starts, searched=searched), folds=folds)
 
 
 def load(path: Path) -> GaussianProcessSurrogate:

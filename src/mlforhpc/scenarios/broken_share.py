@@ -46,18 +46,18 @@ class BrokenShare(msgspec.Struct):
     settled: list[int] = msgspec.field(default_factory=lambda: [0] * (GROUPS + 1))
     found: list[tuple[int, float, int, int, int]] = msgspec.field(default_factory=list)
 
-    def probability(self, *, alarmed: bool, fill: float) -> tuple[int, float]:
-        """Group and probability of the next answer's audit, from what is known before it.
+    def probability(self, *, fill: float) -> tuple[int, float]:
+        """Group and least probability of the next answer's audit; a caller may take more in the first group.
 
         Args:
-            alarmed: audits are worth more than usual.
             fill: of the queue of audits, in [0, 1]; from a half on they get rarer, at 1 there are none.
         """
-        group = max(0, int(2 * GROUPS * (fill - 0.5)))
-        if group >= GROUPS:
-            return GROUPS, 0.0
-        more = STEP if alarmed and not group else 1.0
-        return group, min(1.0, self.audit * more / STEP**group)
+        return self.rarer(max(-1, int(2 * GROUPS * (fill - 0.5)) - 1 if fill >= 0.5 else -1))
+
+    def rarer(self, group: int) -> tuple[int, float]:
+        """The group after this one, and its probability."""
+        group = min(group + 1, GROUPS)
+        return group, self.audit / STEP**group if group < GROUPS else 0.0
 
     def serve(self, group: int, answers: int = 1, *, audited: tuple[int, float] | None = None) -> None:
         """Count answers, or one answer that is audited: (id, probability)."""

@@ -22,7 +22,6 @@ from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Output, Simulation
 from mlforhpc.core.space import FloatArray, Value
 
-
 _LEAST = 1e-150
 """Scale of an array that is zero."""
 

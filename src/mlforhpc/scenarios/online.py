@@ -107,7 +107,8 @@ class Online:
         began = time.perf_counter() if timed else 0.0
         p = live.surrogate.predict(x, of="mean")
         rho = half_widths(p, self.simulation.outputs) / granted  # (n,)
-        sure = (rho <= self._book.limit(granted)) & p.inside
+        limit = self._book.limit(granted)
+        sure = (rho <= limit) & p.inside if len(x) > 1 else np.array([bool(p.inside[0]) and rho.item() <= limit])
         if timed and len(x) == 1:
             ledger = self._book.state.ledger
             ledger.lookup_s, ledger.lookups = ledger.lookup_s + time.perf_counter() - began, ledger.lookups + 1
@@ -205,10 +206,13 @@ class Online:
         """Count the surrogate's answers, and submit the audits that the coins ask for."""
         with self._lock:
             self._unsure *= 1.0 - _DRIFT
-            audits, p, weight = self._book.answered(look.tolerance, len(rows), waiting=self._runs.audits)
+            rhos = look.rho.tolist() if len(rows) == len(look.rho) else look.rho[rows].tolist()
+            audits = self._book.answered(look.tolerance, rhos, waiting=self._runs.audits)
             if not audits:
                 return
-            drawn = [self._scores.remember(look, rows[i], id, probability=p, weight=weight, answered=True) for i, id in audits]
+            drawn = [
+                self._scores.remember(look, rows[a.row], a.id, probability=a.probability, weight=a.weight, answered=True) for a in audits
+            ]
         for pending in drawn:
             self._scores.later(pending)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import floor, log10, sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.record import Record
@@ -18,15 +18,30 @@ from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import FloatArray, Value
 from mlforhpc.metrics.anytime import e_value
-from mlforhpc.scenarios.broken_share import GROUPS, BrokenShare
+from mlforhpc.scenarios.broken_share import STEP, BrokenShare
 from mlforhpc.scenarios.gate import GRID, EvidenceLaw, Law, ProximaLaw, Scored
 from mlforhpc.scenarios.online_scoring import noise, squared_errors
 from mlforhpc.scenarios.online_state import KEPT, NOISE_RUNS, SCORED, Pending, State
 from mlforhpc.scenarios.online_terms import Terms
 
+UNUSUAL = 1.3
+"""Times the usual rho, above which an answer is audited more often; the usual one is the mean over some ..."""
+MEMORY = 1000
+"""... answers."""
 MOST_GATES = 64
+ENOUGH = 20
+"""Runs that a standard error of the noise can be taken from."""
 STEPS_A_DECADE = 20
 """A tolerance is rounded down to one of these, so that requests share their evidence."""
+
+
+class Drawn(NamedTuple):
+    """An answer that is audited: which of the rows, the audit's id, its probability, and its weight (see `gate.Scored`)."""
+
+    row: int
+    id: int
+    probability: float
+    weight: float
 
 
 class Book:
@@ -122,37 +137,40 @@ class Book:
 
     # what was answered
 
-    def answered(self, tolerance: float, rows: int, *, waiting: int) -> tuple[list[tuple[int, int]], float, float]:
+    def answered(self, tolerance: float, rhos: Sequence[float], *, waiting: int) -> list[Drawn]:
         """Count answers of the surrogate and toss their coins.
+
+        An answer is audited four times as often while audits find broken ones, and where its rho is unusually large: requests that have
+        moved to where the surrogate is less sure are found out before they have done much harm.
 
         Args:
             tolerance: of the request.
-            rows: answers at once.
+            rhos: of answers given at once.
             waiting: runs of audits under way.
-
-        Returns:
-            The audited rows with the audits' ids, their probability, and the weight of such an audit.
         """
-        share, queue = self.state.share, self._terms.queue
-        fill = waiting / queue
-        alarmed = self._alarmed.get(tolerance, False) and rows == 1
-        group, p = share.probability(alarmed=alarmed, fill=fill)
-        while p and rows > 1 and rows * p > max(1.0, (1.0 - fill) * queue / 4):
-            group = group + 1
-            p = self._terms.audit / 4.0**group if group < GROUPS else 0.0
+        state, queue = self.state, self._terms.queue
+        fill, rows = waiting / queue, len(rhos)
+        group, p = state.share.probability(fill=fill)
+        while p and rows > 1 and rows * p > max(1.0, (1.0 - fill) * queue / 16):
+            group, p = state.share.rarer(group)
+        more = min(1.0, STEP * p) if not group else p
+        alarmed, unusual = self._alarmed.get(tolerance, False), UNUSUAL * state.typical * self._terms.tolerance / tolerance
         self.changed = True
-        self.state.answers["surrogate"] += rows
-        drawn = [i for i in range(rows) if self._coin.random() < p] if p * rows > 0 else []
+        state.answers["surrogate"] += rows
         audits, before = [], 0
-        for i in drawn:
-            audits.append((i, self.new_id()))
-            if i > before:
-                share.serve(group, i - before)
-            share.serve(group, audited=(audits[-1][1], p))
-            before = i + 1
-        share.serve(group, rows - before)
-        weight = self._terms.audit / 4.0**group / p if p else 1.0
-        return audits, p, min(1.0, weight)
+        for i, rho in enumerate(rhos if p else ()):
+            chance = more if alarmed or rho > unusual else p
+            if self._coin.random() < chance:
+                audits.append(Drawn(i, self.new_id(), chance, p / chance))
+                if i > before:
+                    state.share.serve(group, i - before)
+                state.share.serve(group, audited=(audits[-1].id, chance))
+                before = i + 1
+        if before < rows:
+            state.share.serve(group, rows - before)
+        mean = sum(rhos) / rows * tolerance / self._terms.tolerance
+        state.typical += (mean - state.typical) * max(rows / (rows + MEMORY), rows / state.answers["surrogate"])
+        return audits
 
     def new_id(self) -> int:
         """Of a prediction that will be scored."""
@@ -190,12 +208,14 @@ class Book:
         return sqrt(ledger.noise / ledger.noise_runs) if ledger.noise_runs >= 4 else None
 
     def _least_tolerance(self) -> float:
-        """Twice the noise, less what four standard errors of its estimate leave open."""
+        """Twice the noise, less what four standard errors of its estimate leave open; of few runs, only what is plain."""
         ledger = self.state.ledger
         n = ledger.noise_runs
         if n < 4:
             return 0.0
         mean = ledger.noise / n
+        if n < ENOUGH:
+            return sqrt(mean)
         spread = sqrt(max(0.0, ledger.noise_squares / n - mean**2) / n)
         return 2.0 * sqrt(max(0.0, mean - 4.0 * spread)) * (1.0 - 1e-9)
 

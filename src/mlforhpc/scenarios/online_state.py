@@ -107,6 +107,7 @@ class State(msgspec.Struct):
     Attributes:
         simulation_version, fidelity: what the rest is about; another version or fidelity begins anew.
         version: of the surrogate that answers, or the empty string.
+        typical: mean rho of the surrogate's recent answers, at the default tolerance.
         gates: (tolerance, law) of each tolerance that was asked for.
         scored: (half-width, error, weight) of what was scored last: what a new tolerance begins with.
     """
@@ -124,6 +125,7 @@ class State(msgspec.Struct):
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     answers: dict[str, int] = msgspec.field(default_factory=lambda: {"surrogate": 0, "simulation": 0, "store": 0})
     unkept: int = 0
+    typical: float = 0.0
     fits: int = 0
     accepted: int = 0
     refused: int = 0
