@@ -52,7 +52,7 @@ def routes(service: Service) -> list[BaseRoute]:
         body = await request.body()
         try:
             msgspec.json.decode(body or b"{}", type=_Index)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f'The body must be empty or JSON such as {{"ready": true}}: {error}.') from None
         return answered([{"name": m.name, "version": m.version, "state": "READY", "reason": ""} for m in service.models.values()])
 
