@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -13,6 +14,8 @@ from mlforhpc.server.refusals import body
 STALLED_S = 20.0
 HEAD_BYTES = 1 << 16
 """Of a request's first line and headers together."""
+_OTHER_FILES = 256
+"""Files that are open beside connections: pipes and sockets of slots, store, log, what is read for a moment."""
 _READ_BYTES = 1 << 16
 """What a client must take of a waiting answer in `STALLED_S`, about 3 kB/s."""
 
@@ -30,6 +33,17 @@ _LONG_HEAD = _answer(
     b"431 Request Header Fields Too Large",
     f"The first line and headers of a request may have {HEAD_BYTES} bytes together, these have more; say less in them.",
 )
+
+
+def room_for(most: int) -> int:
+    """So many connections, or as many as the files that the process may open have room for; the soft limit is raised where it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return most
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(most, max(soft - _OTHER_FILES, soft // 4))
 
 
 def within(most: int) -> Any:

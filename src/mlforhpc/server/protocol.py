@@ -38,9 +38,10 @@ def answered(content: object) -> Response:
 
 def routes(service: Service) -> list[BaseRoute]:
     """See the file's docstring."""
+    own = {"name": "mlforhpc", "version": version_of("mlforhpc"), "extensions": EXTENSIONS}
 
     async def server(request: Request) -> Response:
-        return answered({"name": "mlforhpc", "version": version_of("mlforhpc"), "extensions": EXTENSIONS})
+        return answered(own)
 
     async def live(request: Request) -> Response:
         return answered({"live": True})
