@@ -18,7 +18,23 @@ import pytest
 FAULTY = f"{Path(__file__).parent / 'faulty.py'}:RUN"
 INFER, LEARN = "/v2/models/run/infer", "/v1/models/run/learn"
 SIMULATE = {"source": "simulation"}
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t id, struct timespec *t) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(id, t);
+    FILE *file = id == CLOCK_REALTIME ? fopen(getenv("CLOCK_OFFSET_FILE"), "r") : NULL;
+    long offset_s = 0;
+    if (file) { if (fscanf(file, "%ld", &offset_s) != 1) offset_s = 0; fclose(file); }
+    t->tv_sec += offset_s;
+    return result;
+}
+"""
+DAY_S = 86_400
 
 
 def question(x: float, pace: str = "quick", **more) -> dict:
@@ -149,23 +165,28 @@ def test_a_worker_that_is_killed_each_time_is_a_503(live, tmp_path):
 
 
 def test_a_fit_that_is_killed_leaves_the_old_surrogate(live, tmp_path):
-    """It answers while the fit runs and after its process was killed each time; that is told; the next fit succeeds."""
-    (tmp_path / "service.toml").write_text(f'[terms]\ntolerance = 0.2\n[simulations.run]\nfunction = "{FAULTY}"\n')
-    with live(tmp_path, "--config", "service.toml", "--slots", 1) as server:
+    """It answers while the fit runs, and after each try of the fit was killed; that is told, and the next fit succeeds."""
+    with live(tmp_path, FAULTY, "--slots", 1, "--tolerance", 0.2) as server:
         learned(server)
         server.until(lambda: server.status("run")["learning"] == "idle")
+        assert server.end() == 75
+    table = f'[terms]\ntolerance = 0.2\nlearner = "%s"\n[simulations.run]\nfunction = "{FAULTY}"\n'
+    (tmp_path / "service.toml").write_text(table % "network")  # takes seconds
+    with live(tmp_path, "--config", "service.toml", "--slots", 1) as server:
         before = server.status("run")
         assert server.ask("POST", LEARN)[0] == 202
         while server.status("run")["learning"] == "fitting":
+            assert asked(server, 0.5, parameters={"source": "surrogate"})[0] == 200
+            time.sleep(1.0)
             for child, state in server.children().items():
                 if state == "R":
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(child, signal.SIGKILL)
+                    os.kill(child, signal.SIGKILL)
         after = server.status("run")
-        if after["accepted"] + after["refused"] == before["accepted"] + before["refused"]:
-            assert "failed, the surrogate stays as it is" in after["events"][-1][1] and "SIGKILL" in after["events"][-1][1]
-            assert after["surrogate_version"] == before["surrogate_version"]
-        assert server.ask("POST", INFER, question(0.5, parameters={"source": "surrogate"}))[0] == 200
+        assert "failed, the surrogate stays as it is" in after["events"][-1][1] and "SIGKILL" in after["events"][-1][1]
+        assert after["surrogate_version"] == before["surrogate_version"] and after["accepted"] == before["accepted"]
+        assert server.end() == 75
+    (tmp_path / "service.toml").write_text(table % "gaussian_process")
+    with live(tmp_path, "--config", "service.toml", "--slots", 1) as server:
         assert server.ask("POST", LEARN)[0] == 202
         server.until(lambda: server.status("run")["learning"] == "idle")
         now = server.status("run")
@@ -186,7 +207,7 @@ def disk(tmp_path):
 def filled(disk: Path) -> Path:
     """The file that takes all room that is left."""
     ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4_096))
     return ballast
@@ -205,8 +226,8 @@ def test_a_full_disk_holds_up_no_answer(live, disk):
         assert status == 507 and "No space left" in told["error"]
         status, told = asked(server, 0.123, parameters=SIMULATE)
         assert status == 200 and told["source"] == "simulation" and told["kept"] is False
-        assert any("cannot be saved" in sentence for _, sentence in server.status("run")["events"])
-        assert {path: server.call("GET", path)[0] for path in ("/", "/metrics", "/v1/records/usage", "/v1/jobs")}.keys()
+        server.until(lambda: any("cannot be saved" in sentence for _, sentence in server.status("run")["events"]))
+        assert [server.call("GET", path)[0] for path in ("/", "/metrics", "/v1/records/usage", "/v1/jobs")] == [200] * 4
         all_kept(server, kept)
         ballast.unlink()
         server.until(lambda: asked(server, random.random(), parameters=SIMULATE)[1]["kept"])
@@ -217,19 +238,17 @@ def test_a_full_disk_holds_up_no_answer(live, disk):
         all_kept(server, kept)
 
 
-def test_it_ends_on_a_full_disk_and_says_what_it_wants_when_it_begins_on_one(live, disk, command):
-    """The end is as clean as ever; the start is one sentence, and with room again it goes on."""
+def test_it_ends_on_a_full_disk_and_goes_on_with_room_again(live, disk):
+    """The end is as clean and quick as ever; what was kept before is there."""
     with live(disk, FAULTY, "--slots", 1) as server:
         assert asked(server, 0.5)[0] == 200
         ballast = filled(disk)
         assert asked(server, 0.75)[0] == 200
-        assert server.end() == 75
-    second = command(FAULTY, "--port", 0, "--slots", 1, "--folder", disk / "mlforhpc-service")
-    said = second.communicate(timeout=60)[1]
-    assert second.returncode in (2, 3) and "no space is left" in said and "Traceback" not in said
+        began = time.monotonic()
+        assert server.end() == 75 and time.monotonic() - began < 5
     ballast.unlink()
     with live(disk, FAULTY, "--slots", 1) as server:
-        assert asked(server, 0.5)[1]["source"] == "store"
+        assert [asked(server, x)[1]["source"] for x in (0.5, 0.75)] == ["store", "simulation"]
 
 
 def test_a_simulation_that_hangs_is_ended_and_not_run_again(live, tmp_path):
@@ -268,7 +287,7 @@ def test_a_damaged_surrogate_is_told_and_fitted_again(live, tmp_path):
     file = folder / "surrogates" / f"{version}.safetensors"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
-    for damage in (lambda: file.write_bytes(content), file.unlink):
+    for damage in (lambda: file.write_bytes(content), lambda: file.unlink()):
         damage()
         with live(tmp_path, FAULTY, "--slots", 1, "--tolerance", 0.2) as server:
             assert any(f"{version} cannot be used and is fitted again" in told for _, told in server.status("run")["events"])
@@ -297,16 +316,17 @@ def test_a_damaged_state_stops_the_start_with_the_way_out(live, tmp_path, comman
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("jump", ["-400d", "+400d"])
-def test_a_jump_of_the_clock_moves_nothing_but_the_dates(live, tmp_path, jump):
-    """Of the wall clock, under load, with libfaketime: no answer fails or hangs, limits hold, saving goes on, costs stay positive."""
-    if not FAKETIME.exists():
-        pytest.skip("needs libfaketime")
-    offset = tmp_path / "offset"
-    offset.write_text("+0")
-    environment = {
-        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_jump_of_the_clock_moves_nothing_but_the_dates(live, tmp_path, days):
+    """Of the wall clock of all its processes, under load: no answer fails or hangs, limits hold, saving goes on, costs stay right."""
+    offset, library = tmp_path / "offset", tmp_path / "clock.so"
+    offset.write_text("0")
+    (tmp_path / "clock.c").write_text(CLOCK)
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c", "-ldl"], check=True)
+    except FileNotFoundError:
+        pytest.skip("needs a C compiler")
+    environment = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(offset)}
     (tmp_path / "service.toml").write_text(
         f'[terms]\nlimit_s = 1.0\ntolerance = 0.2\n[limits]\nclient_rate_per_s = 1e5\n[simulations.run]\nfunction = "{FAULTY}"\n'
     )
@@ -315,13 +335,13 @@ def test_a_jump_of_the_clock_moves_nothing_but_the_dates(live, tmp_path, jump):
         with loaded(server) as kept:
             server.until(lambda: len(kept) > 50)
             before = len(kept)
-            offset.write_text(jump)
+            offset.write_text(str(days * DAY_S))
             server.until(lambda: len(kept) > before + 100)
         began = time.monotonic()
         assert asked(server, 0.5, "slow")[0] == 200 and asked(server, 0.5, "never")[0] == 422
         assert time.monotonic() - began < 5
         last = json.loads((server.folder / "log.jsonl").read_text().splitlines()[-1])["t"]
-        assert abs(last - time.time()) > 300 * 86_400, "the clock did not jump"
+        assert abs(last - time.time() - days * DAY_S) < 60, "the clock did not jump"
         records = server.records("run").values()
         assert all(0 < record["cost_s"] < 5 for record in records)
         assert 0 < server.status("run")["simulation_cost_s"] < 5
