@@ -116,8 +116,8 @@ def relative_half_width(p: Prediction, outputs: tuple[Output, ...]) -> float:
 
 
 def scale_of(output: Output, value: FloatArray) -> float:
-    """What an array's error is relative to (> 0)."""
+    """What an array's error is relative to (> 0, and so is its square)."""
     if not isinstance(output.scale, str):
         return float(output.scale)
     size = float(np.mean(value)) if output.scale == "mean" else float(np.sqrt(np.mean(value**2)))
-    return max(abs(size), output.scale_floor, float(np.finfo(float).tiny))
+    return max(abs(size), output.scale_floor, float(np.sqrt(np.finfo(float).tiny)))
