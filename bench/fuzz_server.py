@@ -230,6 +230,8 @@ def _other_document(rng: random.Random, document: dict) -> dict:
             walk(node[key])  # type: ignore[index]
 
     walk(document)
+    if not places:  # all was removed before
+        return {"inputs": rng.choice(_ODD)}
     node, key = rng.choice(places)
     how = rng.randrange(3)
     if how == 0:
