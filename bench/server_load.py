@@ -3,7 +3,7 @@
     memory:  80 % of the peak, open loop, resident size every `--sample` seconds and its slope
     slots:   3 times what the slots can simulate beside a steady load that the surrogate answers; p99 of that load with / without, in turns
     flood:   3 times the peak in pipelined requests on more connections than may be open; a probe's p99 in the seconds after
-Server, load and probe are processes of their own on one machine. A simulation sleeps, as one that runs elsewhere. Peak: wrk, 16 connections.
+Server, load and probe are processes of their own on one machine; a simulation sleeps. Peak: wrk, 16 connections.
 """
 
 from __future__ import annotations
