@@ -23,7 +23,7 @@ run: $(BIN)/mlforhpc
 test: $(BIN)/pytest check
 	$(BIN)/python -m pytest -m "not system"
 
-FROM_DEBIAN := chromium strace r-base-core r-cran-randomforest munge slurm-client slurmctld slurmd
+FROM_DEBIAN := chromium gcc libc6-dev strace wrk r-base-core r-cran-randomforest munge slurm-client slurmctld slurmd
 
 # Debian, root: what comes only from the distribution, and the tests that need it; there a skip is a failure.
 test-system: $(BIN)/pytest

@@ -103,16 +103,16 @@ class Campaign:
 
     def close(self) -> None:
         """Cancel what is pending, end every child, finish the stores; safe to call twice."""
-        if self._open:
-            self._open = False
-            stats = self._dispatcher.stats()
-            if stats.driver_cpu_s is not None:
-                self.broker.decide("closed", driver_cpu_s=stats.driver_cpu_s, tasks=stats.ended)
         with ExitStack() as last_first:
             last_first.callback(self._lock.close)
             for store in self._stores:
                 last_first.callback(store.close)
             last_first.callback(self._dispatcher.close)
+            if self._open:
+                self._open = False
+                stats = self._dispatcher.stats()
+                if stats.driver_cpu_s is not None:
+                    self.broker.decide("closed", driver_cpu_s=stats.driver_cpu_s, tasks=stats.ended)
 
 
 def _made(choice: EngineChoice, clock: Clock) -> Engine:

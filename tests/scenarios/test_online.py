@@ -55,6 +55,12 @@ def waiting(a: float, b: float) -> float:
     return b
 
 
+def gone(a: float, b: float, seed: int) -> Outputs:
+    """Zero in a corner of the space, with an error that is stated."""
+    y = a if a > 0.1 else 0.0
+    return Outputs(values={"y": np.array(y)}, standard_errors={"y": np.array(1e-3)})
+
+
 def made(function: object, name: str = "wave") -> Simulation:
     """A simulation of two parameters."""
     return simulation(function, name=name, version="1", space=SPACE, outputs=[Y])
@@ -187,6 +193,19 @@ def test_a_point_outside_the_space_is_refused(tmp_path: Path) -> None:
     """Before anything is run."""
     with online(tmp_path, made(wave)) as service, pytest.raises(OutOfBounds, match="'a' must be"):
         service.ask({"a": 2.0, "b": 0.1})
+
+
+def test_values_of_zero_are_scored_kept_and_learned_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Relative to themselves their errors are infinite: they count as the largest there is, and the state can be read again."""
+    what = simulation(gone, name="gone", version="1", space=SPACE, outputs=[Output(name="y")])
+    with online(tmp_path, what, terms=replace(QUICK, tolerance=100.0)) as service:
+        ask(service, 120)
+        assert service.settle(60.0)
+        before = service.status()
+        assert before.runs > 20 and before.waiting_audits == 0 and service.surrogate is not None
+    with online(tmp_path, what, terms=replace(QUICK, tolerance=100.0)) as service:
+        assert service.status().answers == before.answers
+    assert not caplog.records  # where futures tell of callbacks that raised
 
 
 def test_a_failed_run_is_an_error_with_its_traceback_and_is_not_run_again(tmp_path: Path) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -24,10 +29,9 @@ OWN = str(Path(__file__).parent / "own.py")
 
 
 @dataclass
-class Running:
-    """A server that answers."""
+class Asking:
+    """Asks the server at an address."""
 
-    service: Service
     address: str
 
     @property
@@ -51,6 +55,18 @@ class Running:
         status, told, said = self.call(method, path, body, headers)
         assert told["content-type"] == "application/json", said
         return status, orjson.loads(said)
+
+    def line(self) -> socket.socket:
+        """A connection as it is."""
+        host, _, port = self.place.partition(":")
+        return socket.create_connection((host, int(port)), timeout=30)
+
+
+@dataclass
+class Running(Asking):
+    """A server in a thread of this process."""
+
+    service: Service
 
     def points(self, model: str, n: int, seed: int = 0) -> tuple[dict[str, list], np.ndarray]:
         """Points inside the space: name -> n values, and as rows (n, d)."""
@@ -101,7 +117,7 @@ def serving(wanted):
         thread.start()
         try:
             assert ready.wait(30)
-            yield Running(service, place)
+            yield Running(place, service)
         finally:
             server.should_exit = True
             thread.join()
@@ -147,3 +163,98 @@ def running(tmp_path_factory):
 def service(running):
     """Its service, without HTTP."""
     return running.service
+
+
+def _started(words, folder, environment=None) -> subprocess.Popen:
+    line = [sys.executable, "-m", "mlforhpc", "serve", *map(str, words)]
+    env = {**{k: v for k, v in os.environ.items() if k != "MLFORHPC_TOKEN"}, **(environment or {})}
+    return subprocess.Popen(line, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Starts `mlforhpc serve` in a folder of its own; ends what is left."""
+    begun: list[subprocess.Popen] = []
+
+    def start(*words, environment=None):
+        begun.append(_started(words, tmp_path, environment))
+        return begun[-1]
+
+    yield start
+    for each in begun:
+        if each.poll() is None:
+            each.kill()
+        each.communicate()
+
+
+@dataclass
+class Live(Asking):
+    """A server that is a process of its own, in `folder`."""
+
+    process: subprocess.Popen
+    folder: Path
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self.process.pid
+
+    def children(self) -> dict[int, str]:
+        """Pid -> state of the processes that it started."""
+        found = {}
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found[int(child)] = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+        return found
+
+    def status(self, model: str) -> dict:
+        """Of a simulation."""
+        status, told = self.ask("GET", "/v1/status")
+        assert status == 200 and isinstance(told, dict)
+        return told[model]
+
+    def records(self, model: str) -> dict[str, dict]:
+        """All that the store keeps: key -> record."""
+        found, at = {}, f"/v1/records?simulation={model}&limit=1000"
+        while at:
+            status, page = self.ask("GET", at)
+            assert status == 200 and isinstance(page, dict) and page["damaged"] == []
+            found |= {each["key"]: each for each in page["records"]}
+            at = page["next"]
+        return found
+
+    def until(self, there, *, most_s: float = 30.0) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + most_s
+        while not there():
+            assert time.monotonic() < end, "it did not become so"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        """End it as an operator would; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@contextmanager
+def living(folder: Path, *words, environment=None):
+    """A server process on a free port."""
+    begun = _started([*words, "--port", 0, "--json"], folder, environment)
+    try:
+        line = begun.stdout.readline()
+        assert line, begun.stderr.read()
+        yield Live(json.loads(line)["address"], begun, folder / "mlforhpc-service")
+    finally:
+        if begun.poll() is None:
+            begun.kill()
+        begun.communicate()
+
+
+@pytest.fixture(name="live", scope="session")
+def _live():
+    return living

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import socket
 import time
@@ -70,16 +71,17 @@ def test_a_browsers_password_only_reads(guarded):
 
 
 def test_a_large_body_is_a_413(guarded):
-    """By its length before it is read, and in chunks when it has become too much; the connection ends."""
+    """By its length before it is read, and in chunks when it has become too much; clients that first send all get it, too."""
     with _line(guarded) as line:
         line.sendall(_head(guarded, 20_001))
-        assert _said(line)[:2] == (413, "close")
+        assert _said(line)[:2] == (413, None)
     with _line(guarded) as line:
         line.sendall(_head(guarded, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
         for _ in range(5):
             line.sendall(b"1388\r\n" + b" " * 5_000 + b"\r\n")
         status, connection, said = _said(line)
-        assert (status, connection) == (413, "close") and b"20000 bytes" in said
+        assert (status, connection) == (413, None) and b"20000 bytes" in said
+    assert guarded.call("POST", "/v2/models/branin/infer", bytes(64 << 20), bearer(TOKEN))[0] == 413
     assert guarded.call("POST", "/v2/models/branin/infer", b" " * 20_000, bearer(TOKEN))[0] == 400
 
 
@@ -143,6 +145,28 @@ def test_a_head_that_never_ends_is_ended(tmp_path, serve, monkeypatch):
             assert half.recv(10) == b"" and silent.recv(10) == b""
         idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(4_096).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_does_not_read_is_ended(tmp_path, serve, monkeypatch):
+    """Its answers would take memory for as long as it likes; one that reads slowly gets all of its own."""
+    monkeypatch.setattr(connections.end_stalled, "__kwdefaults__", {**connections.end_stalled.__kwdefaults__, "after_s": 0.3})
+    said, request = {"port": 0, "slots": 1, "folder": tmp_path / "kept"}, b"GET /docs HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serve(configuration(simulations=["branin"], said=said, environment={})) as found, _line(found) as silent, _line(found) as slow:
+        whole = 400 * len(found.call("GET", "/docs")[2])
+        for line in (silent, slow):
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            line.sendall(400 * request)
+        got = 0
+        while got < whole:
+            piece = slow.recv(1 << 20)
+            assert piece
+            got += len(piece)
+            time.sleep(0.005)
+        read = 0
+        with contextlib.suppress(ConnectionResetError):
+            while piece := silent.recv(1 << 20):
+                read += len(piece)
+        assert 0 < read < whole
 
 
 def test_other_hosts_are_refused_on_loopback(running):

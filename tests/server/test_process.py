@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,24 +22,6 @@ TAR = {
         {"name": "metal", "shape": [1], "datatype": "BYTES", "data": ["tar"]},
     ]
 }
-
-
-@pytest.fixture
-def command(tmp_path):
-    """Starts `mlforhpc serve` in a folder of its own; ends what is left."""
-    begun: list[subprocess.Popen] = []
-
-    def start(*words, environment=None):
-        line = [sys.executable, "-m", "mlforhpc", "serve", *map(str, words)]
-        env = {**{k: v for k, v in os.environ.items() if k != "MLFORHPC_TOKEN"}, **(environment or {})}
-        begun.append(subprocess.Popen(line, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-        return begun[-1]
-
-    yield start
-    for process in begun:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 @contextmanager

@@ -212,6 +212,8 @@ def _checked(name: str, p: Parameter, value: object) -> float:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise UsageError(f"Parameter '{name}' must be {_describe(p)}, found {value!r}.") from None
+    except OverflowError:  # a whole number beyond all floats
+        raise OutOfBounds(f"Parameter '{name}' must be {_describe(p)}, found a number beyond 1e308.") from None
     if not p.low <= number <= p.high or (isinstance(p, Integer) and number != round(number)):
         raise OutOfBounds(f"Parameter '{name}' must be {_describe(p)}, found {value!r}.")
     return number

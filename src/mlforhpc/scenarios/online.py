@@ -137,10 +137,18 @@ class Online:
             return {}
         rows = range(len(look.x)) if source == "simulation" else np.flatnonzero(~look.sure).tolist()
         with self._lock:
+            self._book.gate(look.tolerance)  # refused before room is taken
             self._runs.room(len(rows))
         if source == "auto" and len(rows) < len(look.x):
             self._count(look, np.flatnonzero(look.sure).tolist())
-        return {row: self._fallback(look, row, scored=source == "auto") for row in rows}
+        futures: dict[int, Future[Answer]] = {}
+        try:
+            for row in rows:
+                futures[row] = self._fallback(look, row, scored=source == "auto")
+        finally:
+            with self._lock:
+                self._runs.answers -= len(rows) - len(futures)  # of those that could not be begun
+        return futures
 
     def ask(self, x: Mapping[str, Value], tolerance: float | None = None) -> Answer:
         """The outputs at a point of the space: the surrogate's where it is sure, else the simulation's, which it waits for.
@@ -220,7 +228,6 @@ class Online:
         x, rho, p, pending = look.x[row], float(look.rho[row]), look.prediction, None
         with self._lock:
             self._unsure += _DRIFT * (1.0 - self._unsure)
-            self._book.gate(look.tolerance)
             known = self._runs.known(x)
             if scored and not known and p is not None and p.inside[row] and self._book.scores(rho * look.tolerance):
                 weight = self.terms.audit if self._book.limit(look.tolerance) else 1.0

@@ -20,7 +20,7 @@ from mlforhpc.core.space import FloatArray, Value
 from mlforhpc.metrics.anytime import e_value
 from mlforhpc.scenarios.broken_share import STEP, BrokenShare
 from mlforhpc.scenarios.gate import GRID, EvidenceLaw, Law, ProximaLaw, Scored
-from mlforhpc.scenarios.online_scoring import noise, squared_errors
+from mlforhpc.scenarios.online_scoring import MOST, noise, squared_errors
 from mlforhpc.scenarios.online_state import KEPT, NOISE_RUNS, SCORED, Pending, State
 from mlforhpc.scenarios.online_terms import Terms
 
@@ -231,7 +231,7 @@ class Book:
         checked = mean is not None and all(run.outcome == "ok" for run in runs) and len(runs) == len(pending.replicas)
         if not checked and not pending.answered:
             return False
-        observed, corrected = squared_errors(self._simulation.outputs, mean, runs) if checked and mean is not None else (1e12, 1e12)
+        observed, corrected = squared_errors(self._simulation.outputs, mean, runs) if checked and mean is not None else (MOST, MOST)
         self.state.scored = [*self.state.scored, (pending.half, sqrt(observed), pending.weight)][-SCORED:]
         closed = False
         for tolerance, law in self._gates.items():

@@ -17,6 +17,8 @@ from mlforhpc.core.space import FloatArray
 from mlforhpc.scenarios.gated import scale_of
 
 _TINY = float(np.finfo(float).tiny)
+MOST = 1e12
+"""Largest squared relative error: of a value that is zero it would be infinite, which no state on disk can hold."""
 
 
 def half_widths(p: Prediction, outputs: Sequence[Output]) -> FloatArray:
@@ -82,20 +84,20 @@ def squared_errors(outputs: Sequence[Output], mean: Mapping[str, FloatArray], ru
         r = [np.asarray(run.outputs[name]) for run in runs]
         middle = r[0] if len(r) == 1 else (r[0] + r[1]) / 2.0
         scale = scale_of(output, middle) ** 2
-        observed.append(float(np.mean((p - middle) ** 2)) / scale)
+        observed.append(min(float(np.mean((p - middle) ** 2)) / scale, MOST))
         if len(r) == 1:
             se = np.asarray(runs[0].standard_errors.get(name, 0.0))
-            corrected.append(observed[-1] - float(np.mean(se**2)) / scale)
+            corrected.append(observed[-1] - min(float(np.mean(se**2)) / scale, MOST))
         else:
-            corrected.append(float(np.mean((p - r[0]) * (p - r[1]))) / scale)
+            corrected.append(max(-MOST, min(float(np.mean((p - r[0]) * (p - r[1]))) / scale, MOST)))
     return float(np.mean(observed)), float(np.mean(corrected))
 
 
 def noise(outputs: Sequence[Output], run: Record) -> float:
-    """Relative variance of a run by its own standard errors, in [0, inf)."""
+    """Relative variance of a run by its own standard errors, in [0, MOST]."""
     terms = []
     for output in outputs:
         if not output.derived:
             se = np.asarray(run.standard_errors.get(output.name, 0.0))
-            terms.append(float(np.mean(se**2)) / scale_of(output, run.outputs[output.name]) ** 2)
+            terms.append(min(float(np.mean(se**2)) / scale_of(output, run.outputs[output.name]) ** 2, MOST))
     return float(np.mean(terms))

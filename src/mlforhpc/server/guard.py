@@ -142,7 +142,8 @@ class _Bounded:
 
 
 def _too_large(most: int) -> Refused:
-    return Refused(413, f"The body of a request may have {most} bytes, this one has more; send less in one request.", headers=_CLOSE)
+    """The connection stays and the rest of the body is thrown away: a close under it would reset the client before it reads."""
+    return Refused(413, f"The body of a request may have {most} bytes, this one has more; send less in one request.")
 
 
 def _check_token(shown: bytes, token: bytes, method: str) -> None:

@@ -101,7 +101,10 @@ def _options(parameters: Mapping[str, Any]) -> tuple[float | None, Source, bool]
         raise UsageError(f"The parameter tolerance must be a relative error such as 0.05, found {brief(tolerance)}.")
     if source not in SOURCES:
         raise UsageError(f"The parameter source must be one of {', '.join(SOURCES)}, found {brief(source)}.")
-    return None if tolerance is None else float(tolerance), source, _flag("binary_data_output", binary)
+    try:
+        return None if tolerance is None else float(tolerance), source, _flag("binary_data_output", binary)
+    except OverflowError:
+        raise UsageError("The parameter tolerance must be a relative error such as 0.05, found a number beyond 1e308.") from None
 
 
 def _parts(model: Model, wishes: Sequence[Wish] | None, *, binary: bool) -> Sequence[tuple[Part, bool]]:

@@ -121,7 +121,7 @@ async def _checked(service: Service, body: bytes) -> Job:
     """The job of a request, with every point inside its space."""
     try:
         asked = _REQUEST.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f'A job is JSON like {{"model": ..., "x": {{parameter: value}}}}, found: {error}.') from None
     online = service.onlines.get(asked.model)
     if online is None:

@@ -25,7 +25,7 @@ from mlforhpc.core.names import load
 from mlforhpc.scenarios.online import Online
 from mlforhpc.server.app import application
 from mlforhpc.server.configuration import Configuration
-from mlforhpc.server.connections import end_stalled, within
+from mlforhpc.server.connections import end_stalled, room_for, within
 from mlforhpc.server.log import Log
 from mlforhpc.server.service import Service, local_broker
 
@@ -97,7 +97,7 @@ def server_of(service: Service, configuration: Configuration) -> uvicorn.Server:
     """The HTTP server around the application."""
     config = uvicorn.Config(
         application(service, configuration.trust),
-        http=within(service.limits.connections),
+        http=within(room_for(service.limits.connections)),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -38,9 +38,10 @@ def answered(content: object) -> Response:
 
 def routes(service: Service) -> list[BaseRoute]:
     """See the file's docstring."""
+    own = {"name": "mlforhpc", "version": version_of("mlforhpc"), "extensions": EXTENSIONS}
 
     async def server(request: Request) -> Response:
-        return answered({"name": "mlforhpc", "version": version_of("mlforhpc"), "extensions": EXTENSIONS})
+        return answered(own)
 
     async def live(request: Request) -> Response:
         return answered({"live": True})
@@ -52,7 +53,7 @@ def routes(service: Service) -> list[BaseRoute]:
         body = await request.body()
         try:
             msgspec.json.decode(body or b"{}", type=_Index)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f'The body must be empty or JSON such as {{"ready": true}}: {error}.') from None
         return answered([{"name": m.name, "version": m.version, "state": "READY", "reason": ""} for m in service.models.values()])
 

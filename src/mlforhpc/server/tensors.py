@@ -170,6 +170,8 @@ def _from_json(tensor: Tensor, want: Wanted, n: int) -> Column:
         raise UsageError(f"Input '{tensor.name}' has neither data nor a binary_data_size.")
     try:
         values = _FLAT[want.datatype].decode(tensor.data)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The data of input '{tensor.name}' must be UTF-8: {error}.") from None
     except msgspec.MsgspecError:
         values = _flattened(tensor, want)
     if len(values) != n:
@@ -181,7 +183,7 @@ def _flattened(tensor: Tensor, want: Wanted) -> list[Any]:
     """The data as a list a row, [[1.0], [2.0]]."""
     try:
         nested = _NESTED[want.datatype].decode(tensor.data)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"The data of input '{tensor.name}' must be {_WORDS[want.datatype]}, [1, 2] or [[1], [2]]: {error}.") from None
     if any(len(row) != 1 for row in nested):
         raise UsageError(f"The data of input '{tensor.name}' must be flat or have one value a row, as its shape is [n, 1].")
