@@ -164,9 +164,9 @@ def test_a_damaged_state_stops_the_start_with_the_way_out(tmp_path: Path) -> Non
 
 
 def test_a_tolerance_below_twice_the_noise_is_refused_and_above_it_granted(tmp_path: Path) -> None:
-    """Runs with an error of 0.1: 0.1 is refused with the least that can be had, 0.5 is granted, once four runs are known."""
+    """Runs with an error of 0.1: 0.1 is refused with the least that can be had, 0.5 is granted, once twenty runs are known."""
     with online(tmp_path, made(noisy, "noisy"), replace(QUICK, tolerance=0.5)) as service:
-        ask(service, 6)
+        ask(service, 24)
         with pytest.raises(UsageError, match=r"ask for at least twice that, 0\.2"):
             service.ask({"a": 0.1, "b": 0.1}, tolerance=0.1)
         assert service.ask({"a": 0.1, "b": 0.1}, tolerance=0.5).source == "simulation"
