@@ -208,14 +208,12 @@ class Book:
         return sqrt(ledger.noise / ledger.noise_runs) if ledger.noise_runs >= 4 else None
 
     def _least_tolerance(self) -> float:
-        """Twice the noise, less what four standard errors of its estimate leave open; of few runs, only what is plain."""
+        """Twice the noise, less what four standard errors of its estimate leave open."""
         ledger = self.state.ledger
         n = ledger.noise_runs
-        if n < 4:
+        if n < ENOUGH:
             return 0.0
         mean = ledger.noise / n
-        if n < ENOUGH:
-            return sqrt(mean)
         spread = sqrt(max(0.0, ledger.noise_squares / n - mean**2) / n)
         return 2.0 * sqrt(max(0.0, mean - 4.0 * spread)) * (1.0 - 1e-9)
 
