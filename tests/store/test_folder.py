@@ -1,6 +1,5 @@
 """Putting, getting and scanning: what went in comes out, bit for bit."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -127,6 +126,7 @@ def test_any_thread_may_call(store, make_record, same):
 
 def test_closing_commits_what_waits(store, make_record):
     """close resolves every future; afterwards the store says that it is closed, and its thread is gone."""
+    mine = store._writing.commits._thread
     futures = [store.put(make_record(i)) for i in range(50)]
     store.close()
     assert all(future.done() and future.exception() is None for future in futures)
@@ -134,5 +134,5 @@ def test_closing_commits_what_waits(store, make_record):
         store.put(make_record(51))
     with pytest.raises(StoreError, match=r"[Cc]losed"):
         store.get(make_record(1).key)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("store")]
+    assert not mine.is_alive()
     store.close()

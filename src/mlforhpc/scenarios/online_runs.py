@@ -19,6 +19,12 @@ _REPLICAS = 16
 """Of a point, whose seeds are recognised in a store."""
 
 
+def seed_of(terms: Terms, x: FloatArray, replica: int) -> int:
+    """Of the k-th run of a point x (d,); another one at each point, so that no noise is common to what is learned and what it is compared
+    with."""
+    return derive(terms.seed, "run", replica, x.tobytes().hex())
+
+
 class Runs:
     """See the file's docstring; the k-th run of a point always has the same seed, so that the store knows it.
 
@@ -30,7 +36,6 @@ class Runs:
 
     def __init__(self, broker: Broker, simulation: Simulation, terms: Terms, lock: Condition, done: Callable[[Record], None]) -> None:
         self._broker, self._simulation, self._terms, self._lock, self._done = broker, simulation, terms, lock, done
-        self._seeds = {derive(terms.seed, "run", k): k for k in range(_REPLICAS)}
         self._replicas: dict[bytes, int] = {}
         self._paid: set[str] = set()
         self._flying, self._since = 0, 0.0
@@ -51,9 +56,10 @@ class Runs:
         for run in self._broker.store.scan(self._simulation.name):
             if (run.version, run.fidelity, dict(run.settings)) == (self._simulation.version, self._terms.fidelity, wanted):
                 self._paid.add(run.key)
-                if run.seed in self._seeds:
-                    key = self._simulation.space.row(run.parameters).tobytes()
-                    self._replicas[key] = max(self._replicas.get(key, 0), self._seeds[run.seed] + 1)
+                x = self._simulation.space.row(run.parameters)
+                replica = next((k for k in range(_REPLICAS) if seed_of(self._terms, x, k) == run.seed), None)
+                if replica is not None:
+                    self._replicas[x.tobytes()] = max(self._replicas.get(x.tobytes(), 0), replica + 1)
                 yield run
 
     def known(self, x: FloatArray) -> bool:
@@ -94,7 +100,7 @@ class Runs:
             future = self._broker.simulate(
                 self._simulation,
                 self._simulation.space.point(x),
-                seed=derive(self._terms.seed, "run", replica),
+                seed=seed_of(self._terms, x, replica),
                 settings=self._terms.settings,
                 fidelity=self._terms.fidelity,
                 limit_s=self._terms.limit_s,

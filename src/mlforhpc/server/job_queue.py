@@ -18,9 +18,9 @@ from starlette.types import ASGIApp
 from mlforhpc.core.errors import MLforHPCError, TaskError
 from mlforhpc.core.events import Event, Finished, Mark, Submitted
 from mlforhpc.core.record import key_of
-from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import Value
 from mlforhpc.scenarios.online import Busy, Online
+from mlforhpc.scenarios.online_runs import seed_of
 from mlforhpc.server.job import Job, JobFolder, State, new_id, view
 from mlforhpc.server.job_answers import answered, joined, predicted, refused
 from mlforhpc.server.log import Log
@@ -251,4 +251,4 @@ def _key(online: Online, x: Mapping[str, Value]) -> str:
     settings: Mapping[str, Value] = {}
     if simulation.settings is not None:
         settings = simulation.settings.point(simulation.settings.row({**simulation.default_settings, **(terms.settings or {})}))
-    return key_of(simulation, x, settings=settings, fidelity=terms.fidelity, seed=derive(terms.seed, "run", 0))
+    return key_of(simulation, x, settings=settings, fidelity=terms.fidelity, seed=seed_of(terms, simulation.space.row(x), 0))
