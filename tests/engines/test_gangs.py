@@ -23,7 +23,7 @@ def ranks(seconds: float, folder: str) -> list[str]:
     """Start the gang's ranks; what each says."""
     Path(folder, "begun").touch()
     ran = subprocess.run(gang().command([sys.executable, "-c", RANK.format(seconds)]), stdout=subprocess.PIPE, text=True, check=True)
-    return sorted(ran.stdout.split())
+    return sorted("".join(ran.stdout.split()))  # their lines may be mixed
 
 
 def distributed_sum(folder: str) -> str:
