@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +23,7 @@ from mlforhpc.learners._loading import load
 from mlforhpc.scenarios.inference_backends import BACKENDS, graph_outputs
 from mlforhpc.scenarios.inference_child import serve
 from mlforhpc.scenarios.inference_job import JOB, OUTCOME, SURROGATE, Job, read, write
+from mlforhpc.scenarios.serving import Connection, server, tensor
 
 CONNECTIONS = 4
 TOGETHER = 48
@@ -40,31 +36,13 @@ def main(folder: Path) -> None:
     """Do the job in `folder`."""
     job = read(folder / JOB, Job)
     space: Space = load_name("simulations", job.simulation).create().space
-    with server(job.simulation, folder / "service") as address:
+    with server([job.simulation], folder / "service") as address:
         first = Connection(address)
         version = learned(first, job, space)
         shutil.copy(folder / "service" / "online" / job.simulation / "surrogates" / f"{version}.safetensors", folder / SURROGATE)
         surrogate = load(folder / SURROGATE)
         asking = [Asking(Connection(address), job.simulation, version, surrogate) for _ in range(CONNECTIONS)]
         write(folder / OUTCOME, serve(asking, surrogate, job, folder=folder, version=BACKENDS["numpy"].version))
-
-
-@contextmanager
-def server(simulation: str, folder: Path) -> Iterator[tuple[str, int]]:
-    """A server on loopback, as a process: its address."""
-    command = [sys.executable, "-m", "mlforhpc", "serve", simulation, "--port", "0", "--folder", str(folder), "--slots", "1", "--json"]
-    with (folder.parent / "server.txt").open("w") as errors, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=errors, text=True
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        try:
-            said = process.stdout.readline()
-            if not said:
-                raise RuntimeError(f"The server did not start: {(folder.parent / 'server.txt').read_text()[-2000:]}")
-            host, _, port = json.loads(said)["address"].rpartition("//")[2].partition(":")
-            yield host, int(port)
-        finally:
-            process.terminate()
 
 
 def learned(connection: Connection, job: Job, space: Space) -> str:
@@ -110,51 +88,6 @@ class Asking:
     def _header(self, n: int) -> bytes:
         inputs = [tensor(name, n) | {"parameters": {"binary_data_size": 8 * n}} for name in self._names]
         return json.dumps({"inputs": inputs, "outputs": self._wanted, "parameters": {"source": "surrogate"}}).encode()
-
-
-def tensor(name: str, n: int) -> dict[str, Any]:
-    """An input without its data; simulations with parameters other than numbers are not asked for here."""
-    return {"name": name, "shape": [n, 1], "datatype": "FP64"}
-
-
-class Connection:
-    """HTTP/1.1 over one connection that stays open; as little as this server needs: every answer has a length."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._host = f"{address[0]}:{address[1]}"
-
-    def get(self, path: str) -> bytes:
-        """The body of an answer."""
-        return self._ask("GET", path, b"", {})[0]
-
-    def post(self, path: str, body: bytes, *, header_length: int | None = None) -> tuple[bytes, int]:
-        """The body of an answer, and the length of the JSON before its binary tensors (of all of it, if there are none)."""
-        fields = {} if header_length is None else {"Inference-Header-Content-Length": str(header_length)}
-        return self._ask("POST", path, body, {"Content-Length": str(len(body)), **fields})
-
-    def _ask(self, method: str, path: str, body: bytes, fields: Mapping[str, str]) -> tuple[bytes, int]:
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-        self._socket.sendall("\r\n".join(lines).encode() + body)
-        got = bytearray()
-        while (end := got.find(b"\r\n\r\n")) < 0:
-            got += self._more()
-        status, *rows = got[:end].decode("latin-1").split("\r\n")
-        said = {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
-        length = int(said["content-length"])
-        while len(got) < end + 4 + length:
-            got += self._more()
-        answer = bytes(got[end + 4 :])
-        if status.split()[1] != "200":
-            raise RuntimeError(f"{method} {path}: {status}: {answer[:500].decode(errors='replace')}")
-        return answer, int(said.get("inference-header-content-length", length))
-
-    def _more(self) -> bytes:
-        part = self._socket.recv(1 << 18)
-        if not part:
-            raise RuntimeError("The server closed the connection.")
-        return part
 
 
 if __name__ == "__main__":

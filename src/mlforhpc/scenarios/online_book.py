@@ -245,6 +245,8 @@ class Book:
             if isinstance(law, EvidenceLaw) and (shut or opened):
                 self._gate_moved(tolerance, before, law)
         if pending.answered:
+            self.state.ledger.audit_runs += len(runs)
+            self.state.ledger.audit_s += sum(run.cost_s for run in runs)
             self._audited(pending, observed, corrected, checked)
         return closed
 

@@ -52,6 +52,7 @@ class Ledger(msgspec.Struct):
     Attributes:
         runs, run_s: simulations paid for, and their slot time.
         busy_s: time in which any of them ran.
+        audit_runs, audit_s: those of them that audited answers.
         fit_s: slot time of fits.
         lookups, lookup_s: timed lookups, and their time.
         noise, noise_runs, noise_squares: sums over the first runs of relative variance, and of its square.
@@ -61,6 +62,8 @@ class Ledger(msgspec.Struct):
     runs: int = 0
     run_s: float = 0.0
     busy_s: float = 0.0
+    audit_runs: int = 0
+    audit_s: float = 0.0
     fit_s: float = 0.0
     lookups: int = 0
     lookup_s: float = 0.0

@@ -46,4 +46,8 @@ def snapshot(simulation: Simulation, terms: Terms, book: Book, fits: Fits, runs:
         simulation_cost_s=ledger.run_s / ledger.runs if ledger.runs else None,
         lookup_s=ledger.one_lookup_s if ledger.lookups else None,
         unkept=state.unkept,
+        simulations=ledger.runs,
+        audit_runs=ledger.audit_runs,
+        audit_s=ledger.audit_s,
+        fit_s=ledger.fit_s,
     )

@@ -114,6 +114,8 @@ class Status:
         noise: relative standard error of a run; None while not known.
         simulation_cost_s, lookup_s: mean slot time of a run, mean time of a lookup; None while not known.
         unkept: answers that the store did not keep.
+        simulations: runs paid for, audits among them.
+        audit_runs, audit_s, fit_s: runs of audits, their slot time, and that of fits.
     """
 
     simulation: str
@@ -146,3 +148,7 @@ class Status:
     simulation_cost_s: float | None
     lookup_s: float | None
     unkept: int
+    simulations: int
+    audit_runs: int
+    audit_s: float
+    fit_s: float
