@@ -144,7 +144,9 @@ class Answering:
     skipped: Sequence[str] = ()
 
 
-def streamed(broker: Broker, simulation: Simulation, truth: Callable[[FloatArray], Mapping[str, FloatArray]], job: StreamJob, *, folder: Path) -> Stream:
+def streamed(
+    broker: Broker, simulation: Simulation, truth: Callable[[FloatArray], Mapping[str, FloatArray]], job: StreamJob, *, folder: Path
+) -> Stream:
     """Follow a stream; `truth` gives output name -> (n, *shape) at points (n, d)."""
     learner = Overconfident(job.learner) if job.case == "overconfident" else job.learner
     terms = Terms(tolerance=job.tolerance, fidelity=job.fidelity, learner=learner, law=job.law, seed=job.seed)

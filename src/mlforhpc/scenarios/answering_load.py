@@ -27,7 +27,7 @@ from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import FloatArray, Integer, Space
 from mlforhpc.scenarios.gated import Answer
-from mlforhpc.scenarios.request_streams import relative_error, requests
+from mlforhpc.scenarios.request_streams import Case, relative_error, requests
 from mlforhpc.scenarios.serving import tensor
 
 ARRIVALS, MET = "arrivals.json", "met.json"
@@ -121,8 +121,8 @@ class Generator:
         self._arrivals = arrivals
         self._simulation: Any = load("simulations", arrivals.simulation).create()
         rng = np.random.default_rng(derive(arrivals.seed, "arrivals"))
-        self._due = _times(arrivals, rng)  # (n,)
-        case = "shifted" if arrivals.corner else "uniform"
+        self._due = _times(arrivals, rng).tolist()
+        case: Case = "shifted" if arrivals.corner else "uniform"
         seed = derive(arrivals.seed, "points")
         self._x = requests(self._simulation.space, case, len(self._due), corner=arrivals.corner, seed=seed)  # (n, d)
         forced = rng.random(len(self._due)) < arrivals.simulated
@@ -166,7 +166,7 @@ class Generator:
                 self._waiting.append(arrived)
                 arrived += 1
         elif now < until:
-            for _ in range(min(len(self._free), len(self._due) - arrived)):
+            for _ in range(min(len(self._free) - len(self._waiting), len(self._due) - arrived)):
                 self._due[arrived] = now - began
                 self._waiting.append(arrived)
                 arrived += 1
@@ -221,9 +221,7 @@ class Generator:
         if not mine:
             return 0, 0
         true = self._simulation.truth(self._x[[request for request, _ in mine]])
-        errors = [
-            relative_error(self._simulation, answer, {name: a[i] for name, a in true.items()}) for i, (_, answer) in enumerate(mine)
-        ]
+        errors = [relative_error(self._simulation, answer, {name: a[i] for name, a in true.items()}) for i, (_, answer) in enumerate(mine)]
         return len(mine), sum(error > self._arrivals.tolerance for error in errors)
 
     def _line(self) -> Line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,10 +22,10 @@ from mlforhpc.scenarios.online_scoring import half_widths
 from mlforhpc.scenarios.request_streams import Overconfident
 from mlforhpc.simulations import nanoconfinement_twin as twins
 
-DELTA, TOLERANCE = 0.1, 0.0856
+DELTA, TOLERANCE = 0.1, 0.0642
 _MIXTURE = ((0.99, 0.4), (0.05, 0.1), (0.15, 0.1), (0.3, 0.1), (0.5, 0.1), (0.7, 0.1), (0.9, 0.1))
 """Theta / p and weight of each bet, as docs/online.md's limit has them."""
-_RUNS, _REQUESTS = 14, 400
+_RUNS, _REQUESTS = 11, 400
 _NOTHING = Spent(simulations=0, simulation_s=0.0, audit_runs=0, audit_s=0.0, fits=0, fit_s=0.0)
 
 
@@ -59,9 +60,9 @@ def _limit(violations: int, audit: float) -> Check:
 def _closes() -> Check:
     """Answers are right until the gate is open, and from then on all broken: audits of every answer close it at the third."""
     law, answered = EvidenceLaw(delta=DELTA), 0
-    while not law.limit:
+    while law.limit < 0.5:
         law.learn(Scored(rho=0.5, error=0.1, weight=1.0, answered=False))
-    while law.limit and answered < 100:
+    while law.limit >= 0.5 and answered < 100:
         answered += 1
         law.learn(Scored(rho=0.5, error=2.0, weight=1.0, answered=True))
     sentence = f"answers broken on purpose close the gate after {answered} audits (limit 3)"
@@ -73,7 +74,10 @@ def _laws() -> Iterator[Check]:
     rho, errors = overconfident(twins.create())
     kept, broken = (walked(law, rho, errors, seed=0) for law in (EvidenceLaw(delta=DELTA), Always()))
     sentence = f"of an overconfident surrogate's answers {kept.broken_share:.3f} are broken where evidence decides (limit {DELTA:g})"
-    passed = judged(Answering(streams=[kept], loaded=None, growth=None), target=DELTA, installation=False).status == "VALID"
+    passed = (
+        judged(Answering(streams=[kept], loaded=None, growth=None), target=DELTA, installation=False).status == "VALID"
+        and kept.answered > 0
+    )
     yield Check(name="evidence keeps the promise", passed=passed, found=kept.broken_share, limit=DELTA, sentence=sentence)
     sentence = f"a law that always answers breaks {broken.broken_share:.3f} of them and is INVALID (wanted more than {DELTA:g})"
     passed = judged(Answering(streams=[broken], loaded=None, growth=None), target=DELTA, installation=False).status == "INVALID"
@@ -93,8 +97,6 @@ def overconfident(simulation: twins.Twin) -> tuple[FloatArray, FloatArray]:
 
 
 def _runs(simulation: Simulation, x: FloatArray) -> Dataset:
-    from pathlib import Path
-
     found = [
         simulation.simulate(simulation.space.point(row), settings={}, fidelity=twins.FIDELITY, seed=i, workdir=Path())
         for i, row in enumerate(x)

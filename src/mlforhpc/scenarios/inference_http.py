@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     """Do the job in `folder`."""
     job = read(folder / JOB, Job)
     space: Space = load_name("simulations", job.simulation).create().space
-    with server([job.simulation], folder / "service") as address:
+    with server([job.simulation, "--slots", "1"], folder / "service") as address:
         first = Connection(address)
         version = learned(first, job, space)
         shutil.copy(folder / "service" / "online" / job.simulation / "surrogates" / f"{version}.safetensors", folder / SURROGATE)
