@@ -67,7 +67,8 @@ class Progress:
                 if event.outcome in ("failed", "timed_out"):
                     self._console.print(f"  task {event.task} {event.outcome}: {event.reason}", markup=False, style="yellow")
             case Decision(decision="learned"):
-                self._console.print(f"  learned surrogate {event.data.get('version')} from {len(event.data.get('keys', []))} runs")
+                runs = event.data.get("runs", len(event.data.get("keys", [])))
+                self._console.print(f"  learned surrogate {event.data.get('version')} from {runs} runs")
                 return
             case Decision(decision="forecast"):
                 self._console.print(f"  {event.data.get('sentence')}", markup=False)

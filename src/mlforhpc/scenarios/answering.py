@@ -182,13 +182,14 @@ def _curve(course: Course) -> tuple[tuple[int, float | None, float | None], ...]
 
 def grow(broker: Broker, simulation: Simulation, *, n: int, terms: Terms, folder: Path) -> Growth:
     """Ask at n points over the whole space, each when all that the one before caused is finished, so that the numbers are the same on every
-    engine."""
+    engine; in a folder of before, go on where that stopped."""
     x = requests(simulation.space, "uniform", n, corner={}, seed=derive(terms.seed, "growth"))
     began = time.monotonic()
-    grown: list[tuple[int, float | None, float | None]] = []
     with Online(broker, simulation, folder=folder, terms=terms) as online:
-        for i, row in enumerate(x):
-            online.ask(simulation.space.point(row))
+        status = online.status()
+        grown = list(status.growth)
+        for i in range(sum(status.answers.values()), n):
+            online.ask(simulation.space.point(x[i]))
             online.settle()
             status = online.status()
             grown.append((i + 1, status.effective_speedup, status.gain))

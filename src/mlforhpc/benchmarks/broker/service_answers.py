@@ -71,7 +71,7 @@ SIZES = {
         growing=TWIN,
     ),
     "small": Size(
-        requests=1_000, seeds=1, times=4.0, learner=QUICK, load={"learn": 250, "duration_s": 5.0, "connections": 64}, grown=130,
+        requests=1_000, seeds=1, times=4.0, learner=QUICK, load={"learn": 360, "duration_s": 5.0, "connections": 64}, grown=300,
         growing=FLAGSHIP,
     ),
     "medium": Size(
