@@ -127,7 +127,7 @@ def test_growth_goes_on_where_it_stopped(tmp_path) -> None:
     for n in (12, 20):
         with Campaign(tmp_path, engine="serial") as campaign:
             growth = grow(campaign.broker, twins.create(), n=n, terms=terms, folder=tmp_path / "online")
-    assert growth.answers["simulation"] == growth.spent.simulations == 20
+    assert growth.answers["simulation"] == growth.spent.simulations == sum(growth.answers.values()) == 20
     assert [n for n, _, _ in growth.grown][-8:] == list(range(13, 21))
 
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -112,15 +113,15 @@ def put_under_load(job: LoadJob) -> Loaded:
         terms = f"tolerance = {job.tolerance!r}\nfidelity = {job.fidelity!r}\naudit = {job.audit!r}\nseed = {job.seed % 2**31}\n"
         (folder / "service.toml").write_text(f"[terms]\n{terms}[simulations.{job.simulation}]\n")
         with server(["--config", str(folder / "service.toml"), "--slots", str(job.slots)], folder / "service") as address:
-            return _Bench(job, folder, address).measured()
+            with closing(Connection(address)) as connection:
+                return _Bench(job, folder, address, connection).measured()
 
 
 class _Bench:
     """A server that runs, and what is asked of it."""
 
-    def __init__(self, job: LoadJob, folder: Path, address: tuple[str, int]) -> None:
-        self._job, self._folder, self._address = job, folder, address
-        self._connection = Connection(address)
+    def __init__(self, job: LoadJob, folder: Path, address: tuple[str, int], connection: Connection) -> None:
+        self._job, self._folder, self._address, self._connection = job, folder, address, connection
         self._space: Space = load("simulations", job.simulation).create().space
 
     def measured(self) -> Loaded:

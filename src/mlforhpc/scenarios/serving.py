@@ -43,6 +43,10 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._host = f"{address[0]}:{address[1]}"
 
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+
     def get(self, path: str) -> bytes:
         """The body of an answer."""
         return self._ask("GET", path, b"", {})[0]
