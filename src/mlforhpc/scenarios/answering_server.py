@@ -112,9 +112,9 @@ def put_under_load(job: LoadJob) -> Loaded:
         folder = Path(place)
         terms = f"tolerance = {job.tolerance!r}\nfidelity = {job.fidelity!r}\naudit = {job.audit!r}\nseed = {job.seed % 2**31}\n"
         (folder / "service.toml").write_text(f"[terms]\n{terms}[simulations.{job.simulation}]\n")
-        with server(["--config", str(folder / "service.toml"), "--slots", str(job.slots)], folder / "service") as address:
-            with closing(Connection(address)) as connection:
-                return _Bench(job, folder, address, connection).measured()
+        what = ["--config", str(folder / "service.toml"), "--slots", str(job.slots)]
+        with server(what, folder / "service") as address, closing(Connection(address)) as connection:
+            return _Bench(job, folder, address, connection).measured()
 
 
 class _Bench:
