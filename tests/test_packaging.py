@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import zipfile
@@ -44,3 +45,10 @@ def test_no_file_names_this_machine():
             continue
         text = (ROOT / name).read_text(encoding="utf-8", errors="ignore")
         assert str(ROOT) + "/" not in text and "pypi.org" not in text, name
+
+
+def test_the_lock_file_pins_each_package_once():
+    """Two pins of one package, as merging two lists leaves them, and pip finds no solution."""
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pinned = [re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines]
+    assert len(set(pinned)) == len(pinned) and all("==" in line for line in lines)
