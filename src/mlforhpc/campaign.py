@@ -49,6 +49,7 @@ class Campaign:
         slots: int | None = None,
         budget_bytes: int | None = None,
         keep: Keep = "must",
+        trace_bytes: int | None = None,
     ) -> None:
         """Assemble everything.
 
@@ -58,6 +59,7 @@ class Campaign:
             slots: how many; None = what the engine finds.
             budget_bytes: that `store/` may take; None = as much as the disk has.
             keep: what a full store or disk means: "must": the work stops; "may": simulations are answered and not kept (see `Broker`).
+            trace_bytes: after so many the trace goes on in a new file, and the oldest are removed; None = one file that has all.
 
         Raises:
             UsageError: the folder cannot be written, slots < 1, or the engine does not take what it is given.
@@ -71,7 +73,7 @@ class Campaign:
         clock = Clock()
         began_ns = clock.now_ns()
         self.engine: Engine = _made(engine_choice(engine, slots=slots), clock) if isinstance(engine, str | EngineChoice) else engine
-        self.trace = Trace(self.folder / "events.jsonl", clock)
+        self.trace = Trace(self.folder / "events.jsonl", clock, rotate_bytes=trace_bytes)
         self._stores = FolderStore.open(self.folder / "store", budget_bytes=budget_bytes), FolderStore.open(self.folder / "referee")
         self._dispatcher = Dispatcher(engine=self.engine, trace=self.trace)
         self.broker = Broker(self._dispatcher, store=self._stores[0], charge="learned", keep=keep)

@@ -113,6 +113,14 @@ def test_the_command_line_goes_over_the_file(folder):
     assert found.host == "::1" and list(found.served)[-1] == "piston"
 
 
+def test_simulations_do_not_wait_for_a_fit_unless_it_is_said_so():
+    """By default there are two slots at least, whatever the machine has; one is taken with a sentence."""
+    found = configuration(simulations=["borehole"])
+    assert found.engine.slots is not None and found.engine.slots >= 2 and not found.notes
+    (note,) = configuration(simulations=["borehole"], said={"slots": 1}).notes
+    assert "wait while a surrogate is fitted" in note
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -121,7 +129,7 @@ def test_the_command_line_goes_over_the_file(folder):
         ("port = '80'", "wanted a whole number, found '80'"),
         ("port = 99999", "a number from 0 to 65535"),
         ("disk_budget = 'much'", 'a size such as "20 GB"'),
-        ("disk_budget = '20 gb'", 'a size such as "20 GB"'),
+        ("disk_budget = '20 gigs'", 'a size such as "20 GB"'),
         ("[terms]\ntolerence = 1", "Did you mean 'tolerance'?"),
         ("[limits]\nbody = 1", "there is no such key"),
         ("[limits]\nrows = 0", "a number above 0"),

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from mlforhpc.core.trace import rotated
+from mlforhpc.server import process
+from mlforhpc.server.configuration import configuration
+
 OWN = f"{Path(__file__).parent / 'own.py'}:PLATE"
 TAR = {
     "inputs": [
@@ -172,3 +176,14 @@ def test_at_its_budget_of_disk_it_serves_and_keeps_nothing(command, tmp_path):
             answer = json.loads(connection.getresponse().read())
             assert [each["data"] for each in answer["outputs"]] == [[False], ["simulation"]]
             assert answer["parameters"] == {"not_kept": 1}
+
+
+def test_the_traces_of_a_service_end_somewhere(serve, tmp_path, monkeypatch):
+    """A service is up for months: after so many bytes its trace goes on in a new file, and answers go on."""
+    monkeypatch.setattr(process, "TRACE_BYTES", 4096)
+    wanted = configuration(simulations=["borehole"], said={"port": 0, "folder": str(tmp_path / "service"), "slots": 2})
+    with serve(wanted) as server:
+        for seed in range(30):
+            named, _ = server.points("borehole", 1, seed)
+            assert server.infer("borehole", named)[0] == 200
+    assert rotated(tmp_path / "service" / "events.jsonl")

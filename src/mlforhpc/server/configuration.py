@@ -26,6 +26,7 @@ from mlforhpc.core.choice import EngineChoice, engine_choice
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.section import Section, read
 from mlforhpc.core.simulation import Output, Simulation
+from mlforhpc.core.sizes import size_bytes
 from mlforhpc.core.space import Parameter
 from mlforhpc.scenarios.online import Terms
 from mlforhpc.server.guard import Trust
@@ -49,7 +50,6 @@ _TOP: Mapping[str, type] = {
     "token_file": str, "certificate": str, "key": str, "disk_budget": str,
 }  # fmt: skip
 _WAYS = ("builtin", "function", "executable")
-_UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def configuration(
         top.wrong("port", "a number from 0 to 65535", port)
     return Configuration(
         served=served,
-        engine=engine_choice(values["engine"] or "processes", slots=values["slots"], file=file),
+        engine=_engine(engine_choice(values["engine"] or "processes", slots=values["slots"], file=file), notes),
         folder=paths["folder"] or FOLDER,
         log=None if str(values["log"]) == "-" else paths["log"] or (paths["folder"] or FOLDER) / LOG,
         host=host,
@@ -142,6 +142,15 @@ def configuration(
         budget_bytes=_bytes(top, "disk_budget", values["disk_budget"]),
         notes=tuple(notes),
     )
+
+
+def _engine(choice: EngineChoice, notes: list[str]) -> EngineChoice:
+    """With a slot more than a fit takes, since the simulations that requests wait for would wait for the fit."""
+    if choice.name == "processes" and choice.slots is None:
+        return replace(choice, slots=max(2, len(os.sched_getaffinity(0))))
+    if choice.slots == 1:
+        notes.append("With one slot, simulations wait while a surrogate is fitted; with two they do not.")
+    return choice
 
 
 def is_loopback(host: str) -> bool:
@@ -267,12 +276,10 @@ def _tls(certificate: Path | None, key: Path | None) -> tuple[Path | None, Path 
 
 
 def _bytes(top: Section, key: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\w*)", text.strip())
-    if not match or match[2] not in _UNITS:
+    try:
+        return None if text is None else size_bytes(text)
+    except UsageError:
         top.wrong(key, 'a size such as "20 GB" or "500 MiB"', text)
-    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def _path(said: str | Path | None, beside: Path) -> Path | None:

@@ -27,7 +27,7 @@ from mlforhpc.server.app import application
 from mlforhpc.server.configuration import Configuration
 from mlforhpc.server.connections import end_stalled, room_for, within
 from mlforhpc.server.log import Log
-from mlforhpc.server.service import Service, local_broker
+from mlforhpc.server.service import TRACE_BYTES, Service, local_broker
 
 GRACE_S = 2
 KEEP_ALIVE_S = 75
@@ -78,7 +78,13 @@ def opened(configuration: Configuration) -> Iterator[Service]:
     with ExitStack() as leaving, threadpool_limits(1):  # one point is too little for several threads
         try:
             campaign = leaving.enter_context(
-                Campaign(configuration.folder, engine=configuration.engine, budget_bytes=configuration.budget_bytes, keep="may")
+                Campaign(
+                    configuration.folder,
+                    engine=configuration.engine,
+                    budget_bytes=configuration.budget_bytes,
+                    keep="may",
+                    trace_bytes=TRACE_BYTES,
+                )
             )
         except StoreLocked as error:
             raise UsageError(str(error)) from None

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mlforhpc.scenarios.online import Online
 
 T = TypeVar("T")
+TRACE_BYTES = 64 << 20
+"""After so many a file of a service's trace is full; the last twenty are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ class Service:
 def local_broker(campaign: Campaign, leaving: ExitStack) -> Broker:
     """One slot on this machine with a trace of its own (`aside.jsonl`) and the campaign's store; `leaving` closes it."""
     clock = campaign.trace.clock
-    trace = Trace(campaign.folder / "aside.jsonl", clock)
+    trace = Trace(campaign.folder / "aside.jsonl", clock, rotate_bytes=TRACE_BYTES)
     dispatcher = Dispatcher(engine=processes.create(slots=1, clock=clock), trace=trace)
     leaving.callback(dispatcher.close)
     return Broker(dispatcher, store=campaign.broker.store, charge="measurement")
