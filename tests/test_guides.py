@@ -34,6 +34,7 @@ def test_the_page_on_task_graphs_runs(tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, "-10"), done.stderr
 
 
+@pytest.mark.system
 def test_the_guide_s_benchmark_runs_from_a_package_of_its_own(tmp_path):
     """Found through its entry point: listed, verified, VALID at small with a gain."""
     (code,) = re.findall(r"```python\n(.*?)```", (GUIDES / "add-a-benchmark.md").read_text(encoding="utf-8"), re.S)

@@ -103,6 +103,7 @@ def test_go_on_takes_up_only_such_a_run(tmp_path):
     assert folders[0] == folders[2] != folders[1] and "99990101" not in folders[0]
 
 
+@pytest.mark.system
 def test_ones_own_simulation_has_a_walltime_too(tmp_path):
     """`surrogate --walltime` stops alike, and the same command with --go-on finishes that run and no other."""
     (tmp_path / "walltime_slow.py").write_text(SLOW)

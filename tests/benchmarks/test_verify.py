@@ -15,7 +15,7 @@ from mlforhpc.metrics import handcase
 from mlforhpc.scenarios import measured_compute
 from mlforhpc.simulations import borehole
 
-LONG = {"surrogate-charged-slit"}  # half a minute of the same checks as the flagship's: in the system tests
+LONG = {"surrogate-charged-slit", "surrogate-nanoconfinement"}  # half a minute each: in the system tests
 
 
 @pytest.mark.parametrize(

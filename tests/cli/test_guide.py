@@ -27,6 +27,7 @@ def shown_in(wanted: list[str], found: list[str]) -> bool:
     return bool(found) and wanted[0] == found[0] and shown_in(wanted[1:], found[1:])
 
 
+@pytest.mark.system
 def test_the_guide_s_commands_give_what_it_shows(tmp_path):
     """All its files, then all its commands, one after another, in one folder."""
     text = GUIDE.read_text(encoding="utf-8")

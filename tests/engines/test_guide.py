@@ -32,6 +32,7 @@ def farm(tmp_path_factory):
         del sys.modules["farm"]
 
 
+@pytest.mark.system
 def test_the_guide_runs():
     """All blocks on an engine of one's own, one after another, as one script."""
     exec(compile("\n".join(block for block in BLOCKS if block is not FARM), GUIDE.name, "exec"), {"__name__": "guide"})

@@ -390,6 +390,13 @@ def test_one_point_has_the_quick_way_and_the_same_answer(noise):
                         assert getattr(one, part)[name][0] == pytest.approx(values[i], rel=1e-8, abs=1e-9)
 
 
+def test_one_point_of_what_never_moves():
+    """A surrogate without any component has the quick way, too."""
+    still = gaussian_process.create(folds=2).fit(dataset(np.random.default_rng(0).random((20, 2)), {"y": np.full(20, 3.0)}), seed=0)
+    one = still.predict(np.full((1, 2), 0.5), of="mean")
+    assert [one.mean["y"][0], one.lower["y"][0], one.upper["y"][0]] == [3.0, 3.0, 3.0]
+
+
 def test_one_point_outside_the_space_is_refused_like_many():
     """The quick way leaves the sentence to the slow one."""
     learned = gaussian_process.create(folds=2).fit(mixed(20, 0.0), seed=0)

@@ -55,6 +55,7 @@ def test_the_limit_is_never_above_the_answers_nor_below_the_violations() -> None
     assert most_broken({1.0: 40}, answers=1000, lowest=1.0, alpha=0.05) >= 40
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("audits", [(0.1,), (0.05, 0.2)])
 def test_the_limit_holds_at_all_times_in_at_least_95_of_100_sequences_of_any_kind(audits: tuple[float, ...]) -> None:
     """Broken answers come in clusters and react to what was found; 200 seeded sequences of 2,000 answers."""

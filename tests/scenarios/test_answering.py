@@ -121,6 +121,7 @@ def test_growth_is_told_request_by_request_and_is_the_same_on_every_engine(tmp_p
     assert 0 < growth.spent.audit_s < growth.spent.simulation_s
 
 
+@pytest.mark.system
 def test_growth_goes_on_where_it_stopped(tmp_path) -> None:
     """Twelve requests, then twenty in the same folder: eight more runs, and one curve."""
     terms = Terms(tolerance=0.3, fidelity=twins.FIDELITY, learner=QUICK, seed=1)

@@ -120,6 +120,7 @@ def test_a_restart_keeps_everything(tmp_path: Path) -> None:
         assert ask(service, 20, seed=9).count("surrogate") >= 18
 
 
+@pytest.mark.system
 def test_audits_under_way_at_the_end_are_scored_by_the_next_session(tmp_path: Path) -> None:
     """The state of a server that was killed: an audit was drawn, its run is missing; the next session runs and scores it."""
     terms = replace(QUICK, audit=1.0)
@@ -172,6 +173,7 @@ def test_a_tolerance_below_twice_the_noise_is_refused_and_above_it_granted(tmp_p
         assert service.ask({"a": 0.1, "b": 0.1}, tolerance=0.5).source == "simulation"
 
 
+@pytest.mark.system
 def test_where_runs_are_noisy_two_of_them_judge_a_prediction(tmp_path: Path) -> None:
     """At tolerance 0.3 the noise of 0.1 exceeds a quarter: each scored fallback has a second run of its own seed."""
     with online(tmp_path, made(noisy, "noisy"), replace(QUICK, tolerance=0.3)) as service:
@@ -195,6 +197,7 @@ def test_a_point_outside_the_space_is_refused(tmp_path: Path) -> None:
         service.ask({"a": 2.0, "b": 0.1})
 
 
+@pytest.mark.system
 def test_values_of_zero_are_scored_kept_and_learned_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Relative to themselves their errors are infinite: they count as the largest there is, and the state can be read again."""
     what = simulation(gone, name="gone", version="1", space=SPACE, outputs=[Output(name="y")])
@@ -271,6 +274,7 @@ def test_a_surrogate_that_is_no_better_does_not_replace_the_one_before(tmp_path:
         assert "was refused" in status.last_learned
 
 
+@pytest.mark.system
 def test_intervals_that_are_too_narrow_do_not_break_the_promise(tmp_path: Path) -> None:
     """Intervals of a third of their width: the gate goes by what was found, not by what the intervals claim."""
     terms = Terms(tolerance=0.4, learner=Overconfident(gaussian_process.create(folds=4)), audit=0.2)

@@ -164,6 +164,7 @@ def test_a_worker_that_is_killed_each_time_is_a_503(live, tmp_path):
         assert [record["outcome"] for record in server.records("run").values()] == ["ok"]  # being lost is no result of a simulation
 
 
+@pytest.mark.system
 def test_a_fit_that_is_killed_leaves_the_old_surrogate(live, tmp_path):
     """It answers while the fit runs, and after each try of the fit was killed; that is told, and the next fit succeeds."""
     with live(tmp_path, FAULTY, "--slots", 1, "--tolerance", 0.2) as server:
@@ -238,6 +239,7 @@ def test_a_full_disk_holds_up_no_answer(live, disk):
         all_kept(server, kept)
 
 
+@pytest.mark.system
 def test_it_ends_on_a_full_disk_and_goes_on_with_room_again(live, disk):
     """As quick as ever, with a sentence about the trace; what was kept before is there."""
     with live(disk, FAULTY, "--slots", 1) as server:
@@ -279,6 +281,7 @@ def test_a_client_that_leaves_frees_its_slot(live, tmp_path):
         assert len(server.records("run")) == 1
 
 
+@pytest.mark.system
 def test_a_damaged_surrogate_is_told_and_fitted_again(live, tmp_path):
     """A bit that flipped, or a file that is not there: the simulation answers until there is another."""
     with live(tmp_path, FAULTY, "--slots", 1, "--tolerance", 0.2) as server:
@@ -304,6 +307,7 @@ def test_a_damaged_surrogate_is_told_and_fitted_again(live, tmp_path):
         file = folder / "surrogates" / f"{version}.safetensors"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 512, b"[]", b'{"simulation_version": 1}'], ids=range(5))
 def test_a_damaged_state_stops_the_start_with_the_way_out(live, tmp_path, command, content):
     """Evidence cannot be made up; without the file it begins anew, with all its runs."""

@@ -155,6 +155,7 @@ def test_the_neutrality_check_sees_lost_ions_and_too_few_counterions(monkeypatch
     assert not checks.neutrality(create()).passed
 
 
+@pytest.mark.system
 def test_the_limit_check_sees_a_wrong_valence() -> None:
     """Cations of valence z+ + 1 lie elsewhere."""
     check = checks.uncharged_limit(create(valence_shift=1))

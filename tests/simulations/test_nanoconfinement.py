@@ -183,6 +183,7 @@ def test_the_force_error_check_sees_a_wrong_force_field(broken: Nanoconfinement)
     assert not check.passed and check.found > 2 * check.limit
 
 
+@pytest.mark.system
 def test_wall_balance_holds_and_sees_a_wrong_valence() -> None:
     """The sum rule closes within 0.03 N kT; sampled with another charge it does not."""
     assert checks.wall_balance(create()).passed
@@ -226,12 +227,14 @@ def test_the_error_bar_check_sees_halved_errors() -> None:
     assert not check.passed and 3 < check.found < 5.5
 
 
+@pytest.mark.system
 def test_the_economy_check_sees_a_careless_time_step() -> None:
     """A default of 0.004 tau costs several times more for the same error than 0.016 tau."""
     check = checks.economy(create(default_settings={"time_step_tau": 0.004}))
     assert not check.passed and check.found > 2
 
 
+@pytest.mark.system
 def test_the_smoothing_check_sees_a_baseline_of_raw_or_flattened_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Error bars that are far too small leave the profiles as they are; a penalty that is not chosen by them wipes the layers out."""
     assert checks.smoothing(create(), seed=1).passed

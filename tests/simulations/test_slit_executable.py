@@ -72,6 +72,7 @@ def test_positions_forces_and_energies_are_those_of_the_wheel_too(tmp_path):
     np.testing.assert_allclose(own.energies(count=3, interval=20), wheel.energies(count=3, interval=20), rtol=1e-12)
 
 
+@pytest.mark.system
 def test_two_ranks_give_other_numbers_of_the_same_law(tmp_path):
     """Ranks have thermostats' random numbers of their own: squared differences from the wheel's runs are what both error bars say."""
     wheel, own = nanoconfinement.create(), nanoconfinement.create(lmp=TWO_RANKS)

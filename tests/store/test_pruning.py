@@ -253,6 +253,7 @@ def test_a_record_that_goes_while_it_is_read_is_not_there(store, make_record):
         whole(rows[1], store.index, store._arrays, store.folder)
 
 
+@pytest.mark.system
 def test_kill_9_while_pruning(tmp_path, make_record):
     """Six kills at random moments: what was not asked for is all there, and the prune after it finishes the work."""
     code = (

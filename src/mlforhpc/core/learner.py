@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -95,9 +96,8 @@ class Dataset:
         return np.array([o == "ok" for o in self.outcome], dtype=bool)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """A surrogate's answer for n points.
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A surrogate's answer for n points; a struct, since one is made for every answer of a service.
 
     Attributes:
         mean: output name -> (n, *shape).

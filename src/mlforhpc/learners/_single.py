@@ -27,13 +27,16 @@ class Single:
         self._axes = [_axis(p, *bounds(p)) for p in space.parameters.values()]
         self._runs = model.weights.shape[1]
         self._product = np.concatenate([model.whiten, model.weights[:, None, :]], axis=1)  # (k, n + p + 1, n)
+        self._linear = _linear(model, len(self._axes))  # (k, p + 2, d + 1)
         self._constant = (1.0 - model.shares)[:, :, None, None]
-        self._slopes = np.flatnonzero(model.ordered).tolist()
         self._vectors, self._centre = model.vectors * model.scale, model.centre * model.scale
         self._floor = model.rest + model.misfit
         self._widths: dict[int, tuple[FloatArray, FloatArray]] = {}
-        self._growth, self._trend = model.growth.tolist(), model.trend.tolist()
         self._numbers = (len(model.weights), model.vectors.shape[1]) == (1, 1)
+        self._farthest = float(model.farthest)
+        if self._numbers:
+            self._variance, self._share = float(model.variance[0]), float(model.share[0])
+            self._vector, self._middle = float(self._vectors[0, 0]), float(self._centre[0])
 
     def locate(self, x: Sequence[float]) -> list[float] | None:
         """The point as w = 2 u - 1 (d,); None if it is not plainly inside the space, which others put into words."""
@@ -53,41 +56,37 @@ class Single:
         np.exp(factors, out=factors)
         factors += self._constant
         cross = np.multiply.reduce(factors, axis=1)  # (k, n, 1)
-        basis = [1.0, *(w if len(w) == len(self._slopes) else [w[j] for j in self._slopes])]
-        return self._number(w, basis, cross, width) if self._numbers else self._arrays(w, basis, cross, width)
+        linear = np.dot(self._linear, np.array([1.0, *w]))  # (k, p + 2)
+        return self._number(linear[0].tolist(), cross[0, :, 0], width) if self._numbers else self._arrays(linear, cross, width)
 
-    def _number(self, w: list[float], basis: list[float], cross: FloatArray, width: FloatArray) -> Ends:
-        """Of one output that is a number."""
-        m, n = self._model, self._runs
-        product = np.dot(self._product[0], cross[0, :, 0])  # (n + p + 1,)
-        white, rest = product[:n], product[n:].tolist()
-        e = exp(sum(g * a for g, a in zip(self._growth[0], w, strict=True)))
-        prior = float(m.variance[0]) * e * e
+    def _number(self, linear: list[float], cross: FloatArray, width: FloatArray) -> Ends:
+        """Of one output that is a number; `linear` (p + 2,) and `cross` (n,) at the point."""
+        product, n, e = np.dot(self._product[0], cross), self._runs, exp(linear[0])  # (n + p + 1,)
+        white = product[:n]
+        *rest, score = [a * e + b for a, b in zip(product[n:].tolist(), linear[1:], strict=True)]
+        prior = self._variance * e * e
         variance = max(prior - float(white.dot(white)) * e * e, 0.0)
-        for a, b in zip(rest, np.dot(m.trend_whiten[0], basis).tolist(), strict=False):
-            variance += (a * e + b) ** 2
-        score = rest[-1] * e + sum(t * b for t, b in zip(self._trend[0], basis, strict=True))
+        for a in rest:
+            variance += a * a
         squares, floor = self._squares(width)
-        mean = score * float(self._vectors[0, 0]) + float(self._centre[0])
+        mean = score * self._vector + self._middle
         half = sqrt(variance * float(squares[0, 0]) + float(floor[0]))
-        inside = variance / prior * float(m.share[0]) <= float(m.farthest)
+        inside = variance / prior * self._share <= self._farthest
         return np.array([[mean]]), np.array([[mean - half]]), np.array([[mean + half]]), inside
 
-    def _arrays(self, w: list[float], basis: list[float], cross: FloatArray, width: FloatArray) -> Ends:
+    def _arrays(self, linear: FloatArray, cross: FloatArray, width: FloatArray) -> Ends:
+        """Of k components; `linear` (k, p + 2) and `cross` (k, n, 1) at the point."""
         m, n = self._model, self._runs
-        product = np.matmul(self._product, cross)[:, :, 0]  # (k, n + p + 1)
-        white, rest, b = product[:, :n], product[:, n:-1], np.array(basis)
-        e = np.exp(np.dot(m.growth, w))  # (k,)
-        squared = e * e
-        prior = m.variance * squared
-        variance = np.maximum(prior - np.vecdot(white, white) * squared, 0.0)
-        rest = rest * e[:, None] + np.dot(m.trend_whiten, b)
-        variance += np.vecdot(rest, rest)
-        score = product[:, -1] * e + np.dot(m.trend, b)
+        product, e = np.matmul(self._product, cross)[:, :, 0], np.exp(linear[:, 0])  # (k, n + p + 1), (k,)
+        product *= e[:, None]
+        white, tail = product[:, :n], product[:, n:] + linear[:, 1:]
+        rest = tail[:, :-1]
+        prior = m.variance * e * e
+        variance = np.maximum(prior - np.vecdot(white, white), 0.0) + np.vecdot(rest, rest)
         squares, floor = self._squares(width)
-        mean = np.dot(score, self._vectors) + self._centre
+        mean = np.dot(tail[:, -1], self._vectors) + self._centre
         half = np.sqrt(np.dot(variance, squares) + floor)
-        inside = float(m.share.dot(variance / prior)) <= float(m.farthest)
+        inside = float(m.share.dot(variance / prior)) <= self._farthest
         return mean[None], (mean - half)[None], (mean + half)[None], inside
 
     def _squares(self, width: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -96,6 +95,16 @@ class Single:
         if found is None:
             found = self._widths[id(width)] = (self._model.squares * width**2, self._floor * width**2)
         return found
+
+
+def _linear(model: Model, d: int) -> FloatArray:
+    """What is linear in (1, w): the logarithm of the growth, the trend within the whitened rest, and the trend itself (k, p + 2, d + 1)."""
+    columns = [0, *(1 + np.flatnonzero(model.ordered))]
+    found = np.zeros((len(model.weights), model.trend_whiten.shape[1] + 2, d + 1))
+    found[:, 0, 1:] = model.growth
+    found[:, 1:-1, columns] = model.trend_whiten
+    found[:, -1, columns] = model.trend
+    return found
 
 
 def _axis(p: object, low: float, high: float) -> tuple[float, float, float, float, bool, bool]:

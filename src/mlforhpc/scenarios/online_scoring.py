@@ -55,7 +55,7 @@ def _half_width(p: Prediction, outputs: Sequence[Output]) -> float:
             squared, size = float(half[0]) ** 2 / 4.0, float(mean[0]) ** 2
         else:
             squared = float(half.dot(half)) / (4.0 * len(half))
-            size = float(mean.mean()) ** 2 if output.scale == "mean" else float(mean.dot(mean)) / len(mean)
+            size = (float(np.add.reduce(mean)) / len(mean)) ** 2 if output.scale == "mean" else float(mean.dot(mean)) / len(mean)
         scale = output.scale
         total += squared / (max(size, output.scale_floor**2, _TINY) if isinstance(scale, str) else float(scale) ** 2)
     return sqrt(total / count)

@@ -1,4 +1,4 @@
-"""The application: the guard, then routes; each kind of route is a module of its own.
+"""The application: log -> guard -> inference -> routes; each kind of route is a module of its own.
 
 Every error, the framework's own included, is `{"error": "sentence"}`.
 """
@@ -10,23 +10,23 @@ from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from mlforhpc.core.errors import MLforHPCError
-from mlforhpc.server import docs, events, infer, jobs, metrics, openapi, page, protocol, records, status
+from mlforhpc.server import docs, events, jobs, metrics, openapi, page, protocol, records, status
 from mlforhpc.server.guard import Guard, Trust
+from mlforhpc.server.infer import Infer
 from mlforhpc.server.refusals import Refused, body, refusal
 from mlforhpc.server.service import Service
 
-_MODULES = (infer, protocol, records, jobs, events, status, page, metrics, openapi, docs)
+_MODULES = (protocol, records, jobs, events, status, page, metrics, openapi, docs)
 ROUTES: Sequence[Callable[[Service], list[BaseRoute]]] = tuple(module.routes for module in _MODULES)
-"""In the order in which they are tried: inference first."""
 
 
-def application(service: Service, trust: Trust) -> Starlette:
+def application(service: Service, trust: Trust) -> ASGIApp:
     """All that the server answers."""
 
     def lifespan(app: Starlette) -> AbstractAsyncContextManager[None]:
@@ -34,12 +34,11 @@ def application(service: Service, trust: Trust) -> Starlette:
 
     app = Starlette(
         routes=[route for routes in ROUTES for route in routes(service)],
-        middleware=[Middleware(service.log.wrap), Middleware(Guard, trust=trust, limits=service.limits)],
         exception_handlers={HTTPException: _framework, MLforHPCError: _ours, Exception: _ours},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return app
+    return service.log.wrap(Guard(Infer(app, service), trust=trust, limits=service.limits))
 
 
 async def _ours(request: Request, error: Exception) -> Response:

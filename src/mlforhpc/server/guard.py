@@ -11,9 +11,10 @@ import base64
 import binascii
 import hmac
 import time
-from collections.abc import Mapping
+import types
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -120,25 +121,49 @@ class _Bounded:
     __slots__ = ("_began", "_limits", "_receive", "_size", "_whole")
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
-        self._receive, self._limits = receive, limits
+        self._receive: Callable[[], Any] = receive
+        self._limits = limits
         self._began = time.monotonic()
         self._size = 0
         self._whole = False
 
     async def __call__(self) -> Message:
         if self._whole:  # what comes now is the end of the connection, which has time
-            return await self._receive()
+            message: Message = await self._receive()
+            return message
+        arriving = self._receive()
         try:
-            async with asyncio.timeout(self._began + self._limits.body_timeout_s - time.monotonic()):
-                message = await self._receive()
-        except TimeoutError:
-            sentence = f"The body did not arrive within {self._limits.body_timeout_s:g} s; send it faster, or in several requests."
-            raise Refused(408, sentence, headers=_CLOSE) from None
+            awaited = arriving.send(None)
+        except StopIteration as here:  # it has arrived already, as most have, and needs no clock
+            message = here.value
+        else:
+            message = await self._in_time(arriving, awaited)
         self._whole = not message.get("more_body", False)
         self._size += len(message.get("body", b""))
         if self._size > self._limits.body_bytes:
             raise _too_large(self._limits.body_bytes)
         return message
+
+    async def _in_time(self, arriving: Coroutine[Any, Any, Message], awaited: Any) -> Message:
+        """The message that does not come at once."""
+        try:
+            async with asyncio.timeout(self._began + self._limits.body_timeout_s - time.monotonic()):
+                message: Message = await _resumed(arriving, awaited)
+                return message
+        except TimeoutError:
+            sentence = f"The body did not arrive within {self._limits.body_timeout_s:g} s; send it faster, or in several requests."
+            raise Refused(408, sentence, headers=_CLOSE) from None
+
+
+@types.coroutine
+def _resumed(coroutine: Coroutine[Any, Any, Message], awaited: Any) -> Generator[Any, Any, Message]:
+    """Await a coroutine that has begun and waits for `awaited`."""
+    try:
+        yield awaited
+    except BaseException as error:
+        coroutine.throw(error)
+    message: Message = yield from coroutine
+    return message
 
 
 def _too_large(most: int) -> Refused:

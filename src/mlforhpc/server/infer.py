@@ -2,25 +2,26 @@
 
     answer(service, "borehole", None, body, None) -> Reply, or Pending while simulations run
 
-The route around it takes the raw ASGI messages, since every layer between costs as much as the answer itself.
+It stands in front of the router and takes the raw ASGI messages, since every layer between costs a good part of the answer itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mlforhpc.core.errors import UsageError
+from mlforhpc.core.errors import MLforHPCError, UsageError
 from mlforhpc.core.names import suggestion
 from mlforhpc.scenarios.online import Answer, Look, Source
 from mlforhpc.server.encodings import Coding, accepted, decoded, encoded
 from mlforhpc.server.models import Model, Part
+from mlforhpc.server.refusals import Refused, refusal, refuse
 from mlforhpc.server.reply import Asked, Reply, encode
 from mlforhpc.server.tensors import Wish, brief, points, request_of
 
@@ -31,6 +32,7 @@ OURS = ("tolerance", "source", "binary_data_output")
 OTHERS = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers")
 """Of a request's parameters: those that mean something here, and those of the protocol that ask for nothing that this service has."""
 SOURCES = ("auto", "surrogate", "simulation")
+_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _PLAIN: tuple[None, Source, bool] = (None, "auto", False)
 
 
@@ -81,7 +83,7 @@ def answer(service: Service, name: str, version: str | None, body: bytes, header
     x = points(request.inputs, model.inputs, rest, most=service.limits.rows)
     tolerance, source, binary = _options(request.parameters) if request.parameters else _PLAIN
     asked = Asked(model, request.id, _parts(model, request.outputs, binary=binary))
-    numbers = len(x) * sum(part.numbers for part, _ in asked.parts)
+    numbers = len(x) * (model.numbers if request.outputs is None else sum(part.numbers for part, _ in asked.parts))
     if numbers > service.limits.elements:
         raise UsageError(f"An answer may have {service.limits.elements} numbers, this one would have {numbers}; ask in several requests.")
     look = model.online.look(x, tolerance)
@@ -128,25 +130,37 @@ def _flag(name: str, value: object) -> bool:
 
 
 class Infer:
-    """The route, as a raw ASGI endpoint."""
+    """The endpoint, with and without a version; what is asked at other paths goes on to `app`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began_ns = time.perf_counter_ns()
-        named = scope["path_params"]
-        headers = dict(scope["headers"])
-        coding: Coding = ""
-        stats = None
+        named = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if named is None:
+            await self._app(scope, receive, send)
+            return
         try:
-            stats = self._service.model(named["model"]).stats
+            if scope["method"] != "POST":
+                raise Refused(405, f"{scope['method']} is not what {scope['path']} takes; it takes POST.", headers={"Allow": "POST"})
+            await self._infer(named[1], named[2], dict(scope["headers"]), receive, send)
+        except MLforHPCError as error:
+            await refuse(send, refusal(error))
+        except Exception as error:
+            await refuse(send, refusal(error))
+            raise  # for the log
+
+    async def _infer(self, name: str, version: str | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        began_ns = time.perf_counter_ns()
+        coding: Coding = ""
+        stats = self._service.model(name).stats
+        try:
             raw = await _body_of(receive)
             if raw is None:
                 return
             if b"content-encoding" in headers:
                 raw = await decoded(raw, headers[b"content-encoding"], most=self._service.limits.body_bytes)
-            found = answer(self._service, named["model"], named.get("version"), raw, _header_length(headers))
+            found = answer(self._service, name, version, raw, _header_length(headers))
             reply = found if isinstance(found, Reply) else await _settled(found, receive)
             if reply is None:
                 return
@@ -155,20 +169,11 @@ class Infer:
                 coding = accepted(headers[b"accept-encoding"], len(content))
                 content = await encoded(content, coding)
         except Exception:
-            if stats is not None:
-                stats.refused(time.perf_counter_ns() - began_ns)
+            stats.refused(time.perf_counter_ns() - began_ns)
             raise
         stats.answered(reply.rows, time.perf_counter_ns() - began_ns, time.time_ns() // 1_000_000, simulated=reply.simulated)
         await send({"type": "http.response.start", "status": 200, "headers": _headers(reply, content, coding)})
         await send({"type": "http.response.body", "body": content})
-
-
-def routes(service: Service) -> list[BaseRoute]:
-    """Inference, with and without a version."""
-    return [
-        Route("/v2/models/{model}/infer", Infer(service), methods=["POST"]),
-        Route("/v2/models/{model}/versions/{version}/infer", Infer(service), methods=["POST"]),
-    ]
 
 
 async def _body_of(receive: Receive) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.names import suggestion
@@ -41,6 +41,7 @@ class Part:
         output: whose, for mean, lower and upper.
         datatype, shape: of one row.
         numbers: elements of one row.
+        one: what an answer of one row says of it beside its data.
     """
 
     name: str
@@ -49,6 +50,10 @@ class Part:
     datatype: str
     shape: tuple[int, ...]
     numbers: int
+    one: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "one", {"name": self.name, "datatype": self.datatype, "shape": (1, *self.shape)})
 
 
 @dataclass(slots=True)
@@ -96,6 +101,7 @@ class Model:
         inputs: parameter -> its tensor.
         outputs: name -> tensor, all there are.
         in_json, in_binary: those that are sent if none are named, and whether in binary.
+        numbers: elements of a row of them.
         stats: what was answered.
     """
 
@@ -107,6 +113,7 @@ class Model:
         self.outputs: dict[str, Part] = _parts(simulation)
         default = [part for part in self.outputs.values() if part.kind != "kept"]
         self.in_json, self.in_binary = [(part, False) for part in default], [(part, True) for part in default]
+        self.numbers = sum(part.numbers for part in default)
         self.stats = Stats()
 
     @property

@@ -16,6 +16,7 @@ from mlforhpc.server.tensors import to_bytes
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _FEW = 16
+_ENDS = frozenset(("mean", "lower", "upper"))
 
 
 class Reply(NamedTuple):
@@ -42,13 +43,14 @@ def encode(asked: Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
     behind: list[bytes] = []
     for part, binary in asked.parts:
         data = _data(part, look, answers)
+        said: dict[str, Any] = part.one.copy() if n == 1 else {**part.one, "shape": (n, *part.shape)}
         if binary:
             raw = to_bytes(data) if part.datatype == "BYTES" else _raw(part, data)
             behind.append(raw)
-            said: dict[str, Any] = {"binary_data_size": len(raw)}
-            outputs.append({"name": part.name, "datatype": part.datatype, "shape": (n, *part.shape), "parameters": said})
+            said["parameters"] = {"binary_data_size": len(raw)}
         else:
-            outputs.append({"name": part.name, "datatype": part.datatype, "shape": (n, *part.shape), "data": data})
+            said["data"] = data
+        outputs.append(said)
     document: dict[str, Any] = {"model_name": asked.model.name, "model_version": look.version, "outputs": outputs}
     if asked.id is not None:
         document["id"] = asked.id
@@ -64,11 +66,11 @@ def encode(asked: Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
 
 def _data(part: Part, look: Look, answers: Mapping[int, Answer]) -> Any:
     """The elements of a part, row by row, flat."""
-    n = len(look.x)
-    match part.kind:
-        case "mean" | "lower" | "upper":
-            numbers = _numbers(part, look, answers).ravel()
-            return numbers.tolist() if len(numbers) <= _FEW else numbers
+    kind, n = part.kind, len(look.x)
+    if kind in _ENDS:
+        numbers = _numbers(part, look, answers)
+        return numbers.ravel().tolist() if numbers.size <= _FEW else numbers.ravel()
+    match kind:
         case "rho":
             return look.rho.tolist()
         case "version":
