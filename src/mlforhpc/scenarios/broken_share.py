@@ -52,7 +52,7 @@ class BrokenShare(msgspec.Struct):
         Args:
             fill: of the queue of audits, in [0, 1]; from a half on they get rarer, at 1 there are none.
         """
-        return self.rarer(max(-1, int(2 * GROUPS * (fill - 0.5)) - 1 if fill >= 0.5 else -1))
+        return (0, self.audit) if fill < 0.5 else self.rarer(max(-1, int(2 * GROUPS * (fill - 0.5)) - 1))
 
     def rarer(self, group: int) -> tuple[int, float]:
         """The group after this one, and its probability."""

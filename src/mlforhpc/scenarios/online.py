@@ -107,8 +107,7 @@ class Online:
         began = time.perf_counter() if timed else 0.0
         p = live.surrogate.predict(x, of="mean")
         rho = half_widths(p, self.simulation.outputs) / granted  # (n,)
-        limit = self._book.limit(granted)
-        sure = (rho <= limit) & p.inside if len(x) > 1 else np.array([bool(p.inside[0]) and rho.item() <= limit])
+        sure = (rho <= self._book.limit(granted)) & p.inside
         if timed and len(x) == 1:
             ledger = self._book.state.ledger
             ledger.lookup_s, ledger.lookups = ledger.lookup_s + time.perf_counter() - began, ledger.lookups + 1

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 WAIT_S = 0.25
@@ -31,8 +31,22 @@ GONE = 499
 _PATH_LENGTH = 500
 _LOGGERS = ("mlforhpc", "uvicorn.error", "asyncio")
 
-_Request = tuple[float, str, str, int, float, int, str]
+
+class _Request(msgspec.Struct, gc=False):
+    """The line of a request."""
+
+    t: float
+    method: str
+    path: str
+    status: int
+    ms: float
+    sent_bytes: int
+    client: str
+    level: str = "request"
+
+
 _Entry = _Request | dict[str, Any]
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
 class Log:
@@ -73,10 +87,10 @@ class Log:
                 raise
             finally:
                 took_ms = (time.perf_counter() - began) * 1e3
-                client = scope.get("client")
-                self._entries.append(
-                    (time.time(), scope["method"], scope["path"], status, took_ms, sent_bytes, client[0] if client else "")
-                )
+                client, path = scope.get("client"), scope["path"]
+                path = path if len(path) <= _PATH_LENGTH else path[:_PATH_LENGTH]
+                said = _Request(time.time(), scope["method"], path, status, round(took_ms, 3), sent_bytes, client[0] if client else "")
+                self._entries.append(said)
 
         return logged
 
@@ -117,7 +131,11 @@ class Log:
         """What has gathered, as lines; at most `MOST_LINES` of the newest."""
         entries, self._entries = self._entries, []
         self.lost += max(0, len(entries) - MOST_LINES)
-        return b"".join([_line(entry) for entry in entries[-MOST_LINES:]])
+        entries = entries[-MOST_LINES:]
+        try:
+            return _ENCODER.encode_lines(entries)
+        except UnicodeEncodeError:  # lone surrogates, from the percent-escapes of a path
+            return b"".join([_line(entry) for entry in entries])
 
     def _write(self, lines: bytes) -> None:
         try:
@@ -150,16 +168,8 @@ class _Handler(logging.Handler):
 
 
 def _line(entry: _Entry) -> bytes:
-    if isinstance(entry, tuple):
-        t, method, path, status, took_ms, sent_bytes, client = entry
-        entry = {
-            "t": t, "level": "request", "method": method, "path": path[:_PATH_LENGTH], "status": status,
-            "ms": round(took_ms, 3), "sent_bytes": sent_bytes, "client": client,
-        }  # fmt: skip
-    try:
-        return orjson.dumps(entry, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except orjson.JSONEncodeError:  # lone surrogates, from the percent-escapes of a path
-        return orjson.dumps({key: _plain(value) for key, value in entry.items()}, option=orjson.OPT_APPEND_NEWLINE)
+    said = entry if isinstance(entry, dict) else msgspec.structs.asdict(entry)
+    return _ENCODER.encode({key: _plain(value) for key, value in said.items()}) + b"\n"
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,6 @@ from mlforhpc.server.tensors import to_bytes
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _FEW = 16
-_ENDS = frozenset(("mean", "lower", "upper"))
 
 
 class Reply(NamedTuple):
@@ -41,8 +40,11 @@ def encode(asked: Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
     n = len(look.x)
     outputs: list[dict[str, Any]] = []
     behind: list[bytes] = []
+    p = look.prediction
+    ends = {} if answers or p is None else {"mean": p.mean, "lower": p.lower, "upper": p.upper}
     for part, binary in asked.parts:
-        data = _data(part, look, answers)
+        of = ends.get(part.kind)
+        data = _data(part, look, answers) if of is None else _flat(of[part.output])
         said: dict[str, Any] = part.one.copy() if n == 1 else {**part.one, "shape": (n, *part.shape)}
         if binary:
             raw = to_bytes(data) if part.datatype == "BYTES" else _raw(part, data)
@@ -66,11 +68,10 @@ def encode(asked: Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
 
 def _data(part: Part, look: Look, answers: Mapping[int, Answer]) -> Any:
     """The elements of a part, row by row, flat."""
-    kind, n = part.kind, len(look.x)
-    if kind in _ENDS:
-        numbers = _numbers(part, look, answers)
-        return numbers.ravel().tolist() if numbers.size <= _FEW else numbers.ravel()
-    match kind:
+    n = len(look.x)
+    match part.kind:
+        case "mean" | "lower" | "upper":
+            return _flat(_numbers(part, look, answers))
         case "rho":
             return look.rho.tolist()
         case "version":
@@ -83,16 +84,19 @@ def _data(part: Part, look: Look, answers: Mapping[int, Answer]) -> Any:
 
 
 def _numbers(part: Part, look: Look, answers: Mapping[int, Answer]) -> FloatArray:
-    """Means or ends of intervals (n, *shape)."""
-    if not answers:
-        assert look.prediction is not None  # rows without a simulation have a surrogate
-        return np.ascontiguousarray(getattr(look.prediction, part.kind)[part.output])
+    """Means or ends of intervals (n, *shape), some of them simulated."""
     shape = (len(look.x), *part.shape)
     numbers = np.array(getattr(look.prediction, part.kind)[part.output]) if look.prediction is not None else np.empty(shape)
     field = "values" if part.kind == "mean" else part.kind
     for row, found in answers.items():
         numbers[row] = getattr(found, field)[part.output]
     return numbers
+
+
+def _flat(numbers: FloatArray) -> Any:
+    """In one piece, as the encoder wants it; a few are quicker as a list."""
+    flat: FloatArray = numbers.ravel()
+    return flat.tolist() if len(flat) <= _FEW else flat
 
 
 def _raw(part: Part, data: Any) -> bytes:
