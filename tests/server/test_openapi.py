@@ -36,7 +36,8 @@ def test_every_route_is_described_and_nothing_else(running, document):
     }
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
     hidden = {("/v2/", "get"), ("/v2/repository/models/{model}/load", "post"), ("/v2/repository/models/{model}/unload", "post")}
-    assert offered - hidden == described
+    inference = {("/v2/models/{model}/infer", "post"), ("/v2/models/{model}/versions/{version}/infer", "post")}  # before the router
+    assert offered - hidden | inference == described
 
 
 def test_references_lead_somewhere(document):

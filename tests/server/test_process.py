@@ -143,7 +143,7 @@ def test_tls_and_a_token_off_loopback(command, tmp_path):
         pytest.skip("openssl is not installed")
     token = "0123456789abcdef"
     tls = ["--certificate", "cert.pem", "--key", "key.pem"]
-    told = ready(command("branin", "--host", "0.0.0.0", "--port", 0, "--slots", 1, "--json", *tls, environment={"MLFORHPC_TOKEN": token}))
+    told = ready(command("branin", "--host", "0.0.0.0", "--port", 0, "--slots", 2, "--json", *tls, environment={"MLFORHPC_TOKEN": token}))
     address = told["address"].replace("0.0.0.0", "127.0.0.1")
     assert address.startswith("https://") and told["notes"] == []
     trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
