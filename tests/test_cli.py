@@ -89,6 +89,7 @@ def test_plan_says_what_it_will_cost_and_runs_nothing(tmp_path):
     """Core-minutes, memory and disk; no folder is made."""
     done = call("run", "--plan", "--into", str(tmp_path / "runs"))
     assert done.returncode == 0 and "core-min" in done.stdout and not (tmp_path / "runs").exists()
+    assert "skipped: service-answers needs 9 core-minutes; run it with: mlforhpc run service-answers" in done.stdout
 
 
 def test_replay_cite_system_and_compare(finished):

@@ -153,7 +153,7 @@ def requests(
                 raise
             skipped.append(str(error))
     if not selection:
-        for name in [n for n, plan in plans.items() if size == "small" and plan.core_min > SUITE_CORE_MIN]:
+        for name in [n for n, plan in plans.items() if size == "small" and (plan.core_min > SUITE_CORE_MIN or not plan.by_default)]:
             skipped.append(f"{name} needs {plans.pop(name).core_min:g} core-minutes; run it with: mlforhpc run {name}")
     order = sorted(plans, key=lambda n: plans[n].core_min)
     common = {"size": cast(SizeName, size), "command": command}
@@ -172,7 +172,10 @@ def costs(wanted: Sequence[runs.Request]) -> list[list[object]]:
     for name, size in dict.fromkeys((r.benchmark, r.size) for r in wanted):
         n = sum(r.benchmark == name for r in wanted)
         plan = runs.load_benchmark(name, size).PLANS[size]
-        memory, disk = (f"{value / 2**20:,.0f} MiB" for value in (plan.memory_bytes, plan.disk_bytes * n))
+        memory, disk = (
+            f"{value / 2**30:.3g} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+            for value in (plan.memory_bytes, plan.disk_bytes * n)
+        )
         rows.append([name, size, n, f"{plan.core_min * n:.3g}", memory, disk, plan.machine])
     return rows
 

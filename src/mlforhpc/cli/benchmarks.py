@@ -77,6 +77,8 @@ def _run(
             print_json(rows)
         else:
             print_table("Plan", ["benchmark", "size", "runs", "core-min", "memory", "disk", "for"], rows)
+            for sentence in skipped:
+                click.echo(f"skipped: {sentence}")
         return
     if study:
         _finish(scaling.measure(study, into=into, show=not as_json), as_json)

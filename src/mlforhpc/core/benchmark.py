@@ -18,12 +18,14 @@ SIZE_NAMES: tuple[SizeName, ...] = ("tiny", "small", "medium", "large")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a size will cost: core-minutes on one core of today, peak memory and disk in bytes, the machine it is for."""
+    """What a size will cost: core-minutes on one core of today, peak memory and disk in bytes, the machine it is for; and whether the
+    default suite has it: not what measures latencies for minutes, with the machine to itself."""
 
     core_min: float
     memory_bytes: float
     disk_bytes: float
     machine: str
+    by_default: bool = True
 
 
 class Benchmark(Protocol):

@@ -82,7 +82,7 @@ SIZES = {
 TARGET = {"tiny": 0.10, "small": 0.10, "medium": 0.10}
 PLANS = {
     "tiny": Plan(core_min=0.3, memory_bytes=2**29, disk_bytes=2**24, machine="any"),
-    "small": Plan(core_min=9.0, memory_bytes=2**30, disk_bytes=2**27, machine="two cores, with nothing else on them"),
+    "small": Plan(core_min=9.0, memory_bytes=2**30, disk_bytes=2**27, machine="two cores, with nothing else on them", by_default=False),
     "medium": Plan(core_min=120.0, memory_bytes=2**32, disk_bytes=2**30, machine="a many-core node"),
 }
 
