@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import http.client
 import socket
+import struct
 import time
 
 import pytest
@@ -191,6 +193,25 @@ def _until(there) -> None:
     while not there():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_nothing_is_left_of_connections_that_are_reset(guarded):
+    """After an answer a timer waits for the next request; it does not outlive its connection."""
+
+    def held() -> int:
+        gc.collect()
+        return sum(isinstance(each, connections._Connection) for each in gc.get_objects())
+
+    before, end = held(), time.monotonic() + 10
+    for _ in range(5):
+        line = _line(guarded)
+        line.sendall(f"GET /v2/health/live HTTP/1.1\r\nHost: {guarded.place}\r\n\r\n".encode())
+        assert _said(line)[0] == 200
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.close()
+    while held() > before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def _line(found) -> socket.socket:

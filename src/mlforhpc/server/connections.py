@@ -74,6 +74,10 @@ class _Connection(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_LONG_HEAD)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # after a reset uvicorn leaves the timer, and with it all that is left of the connection
+
     def send_400_response(self, msg: str) -> None:
         self._refuse(_NO_REQUEST)
 
