@@ -21,6 +21,7 @@ from mlforhpc.core.simulation import Output, Outputs, Simulation
 from mlforhpc.core.space import Real, Space
 from mlforhpc.learners import gaussian_process
 from mlforhpc.scenarios.online import Busy, Online, Terms
+from mlforhpc.scenarios.online_book import MOST_GATES
 from mlforhpc.scenarios.request_streams import Overconfident
 from mlforhpc.simulations._function import simulation
 
@@ -189,6 +190,19 @@ def test_a_tolerance_that_is_none_is_refused(tmp_path: Path, tolerance: float) -
         with pytest.raises(UsageError, match="tolerance must be a relative error above 0"):
             service.ask({"a": 0.1, "b": 0.1}, tolerance=tolerance)
         assert sum(service.status().answers.values()) == 0
+
+
+def test_more_tolerances_than_there_are_gates_get_a_smaller_one(tmp_path: Path) -> None:
+    """Nobody who asks for many shuts the others out; below all that are in use it is a sentence."""
+    with online(tmp_path, made(wave), QUICK) as service:
+        x = {"a": 0.5, "b": 0.5}
+        for i in range(MOST_GATES):
+            service.ask(x, tolerance=0.1 * 1.13**i)
+        full = service.look(np.array([[0.5, 0.5]]), 0.1 * 1.13 ** (MOST_GATES + 20)).tolerance
+        assert 0.1 * 1.13 ** (MOST_GATES - 3) < full < 0.1 * 1.13**MOST_GATES
+        assert service.ask(x, tolerance=0.1 * 1.13 ** (MOST_GATES + 20)).source == "store"
+        with pytest.raises(UsageError, match="different tolerances"):
+            service.ask(x, tolerance=0.01)
 
 
 def test_a_point_outside_the_space_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ UNUSUAL = 1.3
 MEMORY = 1000
 """... answers."""
 MOST_GATES = 64
+"""With as many, a new tolerance gets the next smaller one that has a gate, which promises more."""
 ENOUGH = 20
 """Runs that a standard error of the noise can be taken from."""
 STEPS_A_DECADE = 20
@@ -91,7 +92,7 @@ class Book:
     # what may be answered
 
     def tolerance(self, asked: float | None) -> float:
-        """The tolerance that a request gets: its own, rounded down.
+        """The tolerance that a request gets: its own, rounded down; in any case no larger one.
 
         Raises:
             UsageError: it is no relative error, or below twice the noise of the simulation's own runs.
@@ -102,6 +103,8 @@ class Book:
             raise UsageError(f"tolerance must be a relative error above 0, found {asked!r}.")
         else:
             granted = 10.0 ** (floor(log10(asked) * STEPS_A_DECADE + 1e-9) / STEPS_A_DECADE)
+            if granted not in self._gates and len(self._gates) >= MOST_GATES:
+                granted = max((gate for gate in self._gates if gate <= granted), default=granted)
         if asked < self._least:
             raise UsageError(
                 f"A tolerance of {asked:.3g} was asked for, but a run of '{self._simulation.name}' at fidelity {self._terms.fidelity:g} is "
