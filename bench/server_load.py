@@ -68,20 +68,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as server:
         learned(server)
         peak = peak_of(server, Path(folder))
-        rows.append({"part": "peak", "what": "answers a second, wrk, 16 connections", "value": peak})
+        rows += told([{"part": "peak", "what": "answers a second, wrk, 16 connections", "value": peak}])
         if "memory" in a.parts:
-            rows += memory(server, peak, a.minutes * 60, a.sample)
+            rows += told(memory(server, peak, a.minutes * 60, a.sample))
         if "slots" in a.parts:
-            rows += slots(server, peak, a.rounds, a.seconds)
+            rows += told(slots(server, peak, a.rounds, a.seconds))
         if "flood" in a.parts:
-            rows += flood(server, peak, a.rounds, a.seconds)
-    for row in rows:
-        row["load_average"] = f"{os.getloadavg()[0]:.1f}"
-        print(row)
+            rows += told(flood(server, peak, a.rounds, a.seconds))
     with a.output.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["part", "what", "value", "low", "high", "load_average"])
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+def told(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The rows with the machine's load average at their end; printed."""
+    for each in rows:
+        each["load_average"] = f"{os.getloadavg()[0]:.1f}"
+        print(each, flush=True)
+    return rows
 
 
 class Server:
