@@ -50,6 +50,7 @@ def test_no_worse_than_the_truth(name):
     assert likelihood(search(u, y))[0] <= likelihood(theta)[0] + 0.1
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("n", [90, 150, 240])
 def test_all_rows_decide_in_the_end(n):
     """Also beyond the rows that the stages start with: from what is found, a search on all rows gains next to nothing."""

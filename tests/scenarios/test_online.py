@@ -140,6 +140,7 @@ def test_audits_under_way_at_the_end_are_scored_by_the_next_session(tmp_path: Pa
         assert service.status().audits == scored + 1 and service.status().waiting_audits == 0
 
 
+@pytest.mark.system
 def test_a_damaged_surrogate_is_told_and_fitted_again(tmp_path: Path) -> None:
     """A flipped byte in its file: the next session says so, learns from the store, and answers again."""
     with online(tmp_path, made(wave)) as service:
@@ -279,6 +280,7 @@ class Worsening:
         return Overconfident(gaussian_process.create(folds=4), factor).fit(data, seed=seed)
 
 
+@pytest.mark.system
 def test_a_surrogate_that_is_no_better_does_not_replace_the_one_before(tmp_path: Path) -> None:
     """The later fits are worse on held-out answers: the first version answers to the end, and the refusals are told."""
     with online(tmp_path, made(wave), replace(QUICK, learner=Worsening())) as service:

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,8 +95,8 @@ class Dataset:
         return np.array([o == "ok" for o in self.outcome], dtype=bool)
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A surrogate's answer for n points; a struct, since one is made for every answer of a service.
+class Prediction(NamedTuple):
+    """A surrogate's answer for n points; a tuple with names, since one is made for every answer of a service.
 
     Attributes:
         mean: output name -> (n, *shape).
