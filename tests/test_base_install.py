@@ -17,7 +17,7 @@ from mlforhpc.core import names
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.system
-BASE = {"surrogate-borehole", "data-workflow"}
+BASE = {"surrogate-borehole", "data-workflow", "service-answers"}
 
 
 @pytest.fixture(scope="module")

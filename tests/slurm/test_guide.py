@@ -115,6 +115,23 @@ def test_scancel_in_the_middle_loses_nothing(slurm, guide, here, engine):
     assert finished(folder, "lost") and len(finished(folder)) == len(set(finished(folder)))
 
 
+def test_a_dask_job_that_ends_before_anyone_looked_is_replaced(slurm, monkeypatch):
+    """Its workers came and went between two looks at who is there."""
+    engine = pytest.importorskip("mlforhpc.engines.dask", reason="needs the extra: pip install 'mlforhpc[dask]'")
+    monkeypatch.setattr(engine, "_POLL_S", 12.0)
+    monkeypatch.chdir(slurm.scripts)
+    pool = engine.connect(1, "", slurm.scripts, cluster="slurm", queue="compute", cores=1, memory="1GB", walltime="00:10:00")
+    try:
+        pool._client.wait_for_workers(1, timeout=60)
+        (first,) = slurm.jobs()
+        slurm.cancel(first)
+        slurm.until(lambda: not pool._client.nthreads(), 10, "the job's worker is gone")
+        pool._client.wait_for_workers(1, timeout=60)
+        assert slurm.jobs() != [first]
+    finally:
+        pool.close()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_worker_job_that_meets_its_time_limit_loses_nothing(slurm, guide, engine):
     """The same, of a campaign that is sure to be longer than it takes Slurm to notice: 100 simulations of a second on two slots."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
 
 from mlforhpc.core.clock import Clock
 from mlforhpc.engines import _post
@@ -68,6 +69,16 @@ def create(
     return Remote(recipe, clock or Clock(), folder)
 
 
+class _Arrivals(SchedulerPlugin):  # type: ignore[misc]  # distributed has no types
+    """Names of all workers that ever came, those included that were gone before anyone looked."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        self.names.append(str(scheduler.workers[worker].name))
+
+
 class _Pool:
     """In the gateway."""
 
@@ -77,6 +88,9 @@ class _Pool:
         self._cluster = cluster
         self._closed = threading.Event()
         if jobs:
+            self._arrivals = _Arrivals()
+            cluster.scheduler.add_plugin(self._arrivals)
+            cluster.scale(jobs=jobs)
             threading.Thread(target=self._replace_jobs, daemon=True).start()
 
     def submit(self, parcel: bytes, cores: int) -> Promise:
@@ -91,13 +105,21 @@ class _Pool:
 
     def _replace_jobs(self) -> None:
         """Ask for another job for each one whose workers were there and are gone; dask-jobqueue itself does not notice."""
-        seen: set[str] = set()
+        replaced: set[str] = set()
         while not self._closed.wait(_POLL_S):
-            workers = [str(worker["name"]) for worker in self._client.scheduler_info(n_workers=-1)["workers"].values()]
-            there = {job for job in map(str, self._cluster.worker_spec) if any(f"{name}-".startswith(f"{job}-") for name in workers)}
-            lost, seen = seen - there, there
+            jobs = [str(job) for job in self._cluster.worker_spec]
+            came = _jobs_of(self._arrivals.names.copy(), jobs)
+            now = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            there = _jobs_of([str(worker["name"]) for worker in now], jobs)
+            lost = came - there - replaced
             if lost:
-                self._cluster.scale(jobs=len(self._cluster.worker_spec) + len(lost))
+                replaced |= lost
+                self._cluster.scale(jobs=len(jobs) + len(lost))
+
+
+def _jobs_of(workers: list[str], jobs: list[str]) -> set[str]:
+    """Which jobs these workers belong to: a job's workers have its name, or that and a number."""
+    return {job for job in jobs if any(f"{name}-".startswith(f"{job}-") for name in workers)}
 
 
 def connect(slots: int, address: str, folder: Path, cluster: str = "", jobs: int = 1, **options: Any) -> _Pool:
@@ -115,7 +137,7 @@ def connect(slots: int, address: str, folder: Path, cluster: str = "", jobs: int
 
 
 def _batch_system(name: str, jobs: int, options: dict[str, Any]) -> tuple[Any, int]:
-    """A cluster of dask-jobqueue, its jobs asked for, and how many slots they will have."""
+    """A cluster of dask-jobqueue without a job so far, and how many slots its jobs will have."""
     import dask_jobqueue
 
     known = {n.removesuffix("Cluster").lower(): n for n in dir(dask_jobqueue) if n.endswith("Cluster") and n != "JobQueueCluster"}
@@ -126,5 +148,4 @@ def _batch_system(name: str, jobs: int, options: dict[str, Any]) -> tuple[Any, i
     options["job_script_prologue"] = [f"export PATH={path}:$PATH", *options.get("job_script_prologue", [])]
     quiet = {"dashboard_address": None, "dashboard": False}
     started = getattr(dask_jobqueue, known[name])(processes=cores, scheduler_options=quiet, **options)
-    started.scale(jobs=jobs)
     return started, jobs * cores
