@@ -79,6 +79,18 @@ def test_only_the_outputs_that_are_asked_for_are_sent(running):
     ]
 
 
+def test_an_answer_has_nothing_of_those_before(running):
+    """One row, two, some outputs, another point: then the first again is as it was."""
+    (first, _), (other, _), (two, _) = (running.points("borehole", n, seed=n + k) for n, k in ((1, 0), (1, 1), (2, 0)))
+    by = {"parameters": {"source": "surrogate"}}
+    alone = running.infer("borehole", first, **by)
+    shapes = [o["shape"] for o in running.infer("borehole", two, **by)[1]["outputs"]]
+    assert {shape[0] for shape in shapes} == {2}
+    running.infer("borehole", two, outputs=[{"name": "flow"}], **by)
+    assert running.infer("borehole", other, **by)[1] != alone[1]
+    assert running.infer("borehole", first, **by) == alone
+
+
 def test_a_version_in_the_address_must_be_the_one_that_answers(running):
     """That one is answered, another is a 404 that names it."""
     version = running.service.models["borehole"].version
@@ -218,6 +230,17 @@ def test_bytes_in_bytes_out_needs_no_http(service, running):
     body = orjson.dumps({"inputs": running.tensors("borehole", named), "parameters": {"source": "surrogate"}})
     reply = answer(service, "borehole", None, body)
     assert isinstance(reply, Reply) and reply.header_length is None and orjson.loads(reply.body)["model_name"] == "borehole"
+
+
+def test_what_is_asked_meanwhile_does_not_mix_with_what_waits(service, running, data):
+    """An answer that waits for its simulation, and one that is given before it."""
+    waits = {"inputs": running.tensors("plate", {**PLATE, "width": [1.75]})}
+    found = answer(service, "plate", None, orjson.dumps(waits))
+    assert isinstance(found, Pending)
+    status, meanwhile = running.infer("plate", PLATE)
+    assert status == 200 and data(meanwhile, "area") == [4.5]
+    found.futures[0].result(30)
+    assert data(orjson.loads(found.reply().body), "area") == [5.25]
 
 
 def test_pending_is_replied_when_its_futures_are_done(service, running):

@@ -11,12 +11,13 @@ import numpy as np
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Prediction
+from mlforhpc.core.output_columns import OutputColumns, placed
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Space
 from mlforhpc.learners._calibration import Calibration, packed, unpacked
 from mlforhpc.learners._network_model import Model
 from mlforhpc.learners._saved import content_hash, describe, described, write
-from mlforhpc.learners._table import column_blocks, stated_variances
+from mlforhpc.learners._table import stated_variances
 
 if TYPE_CHECKING:
     from mlforhpc.learners._onnx import Graph, RunInterval
@@ -85,14 +86,14 @@ class NetworkSurrogate:
             np.subtract(middle, half, out=ends[1, rows])
             np.add(middle, half, out=ends[2, rows])
             inside[rows] = moments.distance2 <= self.model.farthest
-        mean, lower, upper = (self._named(part) for part in ends)
+        mean, lower, upper = (OutputColumns(part, placed(self.outputs)) for part in ends)
         return Prediction(mean=mean, lower=lower, upper=upper, inside=inside, coverage=coverage, of=of, joint=joint)
 
     def half_widths(self, calibration: Calibration, coverage: float, joint: bool) -> FloatArray:
         """Of each column, in its unit, for a variance of 1: (m,)."""
         if not 0.0 < coverage < 1.0:
             raise UsageError(f"Coverage must lie between 0 and 1 (say 0.9), found {coverage}.")
-        return np.repeat(calibration.factors(coverage, joint), [b - a for a, b in column_blocks(self.outputs)]) * self.model.scale
+        return np.repeat(calibration.factors(coverage, joint), [b - a for a, b, _ in placed(self.outputs).values()]) * self.model.scale
 
     def gradient(self, x: FloatArray) -> dict[str, FloatArray]:
         """See `mlforhpc.core.learner.Surrogate`."""
@@ -102,8 +103,7 @@ class NetworkSurrogate:
             out[rows] = self.model.gradient(u[rows])
         out *= self.model.scale[:, None]
         out *= self.space.slopes(x)[:, None, :]
-        blocks = zip(self.outputs, column_blocks(self.outputs), strict=True)
-        return {o.name: out[:, a:b].reshape(len(x), *o.shape, len(self.space)) for o, (a, b) in blocks}
+        return {name: out[:, a:b].reshape(len(x), *shape, len(self.space)) for name, (a, b, shape) in placed(self.outputs).items()}
 
     def onnx_graph(self, graph: Graph, u: str, coverage: float) -> RunInterval:
         """See `mlforhpc.learners._onnx.Exportable`."""
@@ -118,11 +118,6 @@ class NetworkSurrogate:
         widest = max((layer.shape[0] * layer.shape[2] for layer in self.model.layers), default=1)
         step = max(16, CHUNK_BYTES // (8 * directions * max(widest, len(self.model.runs), 1)))
         return [slice(i, i + step) for i in range(0, n, step)]
-
-    def _named(self, columns: FloatArray) -> dict[str, FloatArray]:
-        """Columns (n, m) as one array an output (n, *shape)."""
-        blocks = zip(self.outputs, column_blocks(self.outputs), strict=True)
-        return {o.name: columns[:, a:b].reshape(len(columns), *o.shape) for o, (a, b) in blocks}
 
     def _metadata(self) -> dict[str, Any]:
         return describe(NAME, self.space, self.outputs, self.card)

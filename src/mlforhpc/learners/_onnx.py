@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Surrogate
 from mlforhpc.core.names import missing
+from mlforhpc.core.output_columns import placed
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Real, Space, bounds
 from mlforhpc.learners._noise import MOST_QUADRATIC, pairs
 from mlforhpc.learners._saved import output_to_json, replace_file, space_to_json
-from mlforhpc.learners._table import column_blocks
 
 try:
     import onnx
@@ -120,10 +120,10 @@ def export_onnx(surrogate: Surrogate, path: Path, *, coverage: float = 0.9) -> N
     found = surrogate.onnx_graph(graph, encode(graph, surrogate.space), coverage)
     graph.add("And", found.inside, within(graph, surrogate.space), name=INSIDE)
     parts = (found.mean, graph.add("Sub", found.mean, found.half), graph.add("Add", found.mean, found.half))
-    for output, (a, b) in zip(surrogate.outputs, column_blocks(surrogate.outputs), strict=True):
+    for name, (a, b, shape) in placed(surrogate.outputs).items():
         for ending, columns in zip(ENDINGS, parts, strict=True):
             own = graph.columns(columns, np.arange(a, b))
-            graph.add("Reshape", own, graph.constant([-1, *output.shape]), name=output.name + ending)
+            graph.add("Reshape", own, graph.constant([-1, *shape]), name=name + ending)
     replace_file(Path(path), _model(surrogate, graph, coverage).SerializeToString())
 
 

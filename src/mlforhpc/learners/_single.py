@@ -6,6 +6,7 @@ here weights and whitening are one product, scales and widths are multiplied in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from math import exp, log, sqrt
 from typing import TypeAlias
@@ -25,14 +26,20 @@ class Single:
     def __init__(self, space: Space, model: Model) -> None:
         self._model = model
         self._axes = [_axis(p, *bounds(p)) for p in space.parameters.values()]
-        self._runs = model.weights.shape[1]
+        k, d, n, _ = model.inputs.shape
+        self._runs = n
+        self._inputs = np.ascontiguousarray(model.inputs.transpose(1, 3, 0, 2)).reshape(d, 3, k * n)
+        self._constant = np.repeat(1.0 - model.shares.T, n, axis=1)  # (d, k n)
+        self._shape = k, n, 1
         self._product = np.concatenate([model.whiten, model.weights[:, None, :]], axis=1)  # (k, n + p + 1, n)
-        self._linear = _linear(model, len(self._axes))  # (k, p + 2, d + 1)
-        self._constant = (1.0 - model.shares)[:, :, None, None]
+        self._reach = model.share / model.variance
+        terms = _linear(model, d)  # (k, p + 2, 3 d)
+        self._terms = terms.shape[:2]
+        self._linear = terms.reshape(math.prod(self._terms), 3 * d)
         self._vectors, self._centre = model.vectors * model.scale, model.centre * model.scale
         self._floor = model.rest + model.misfit
         self._widths: dict[int, tuple[FloatArray, FloatArray]] = {}
-        self._numbers = (len(model.weights), model.vectors.shape[1]) == (1, 1)
+        self._numbers = (k, model.vectors.shape[1]) == (1, 1)
         self._farthest = float(model.farthest)
         if self._numbers:
             self._variance, self._share = float(model.variance[0]), float(model.share[0])
@@ -51,12 +58,12 @@ class Single:
 
     def answer(self, w: list[float], width: FloatArray) -> Ends:
         """Interval for the mean at w (d,); `width` (m,) in physical units, the same array for the same coverage."""
-        powers = np.array([one for a in w for one in (a, 1.0, a * a)]).reshape(len(w), 3, 1)
-        factors = np.matmul(self._model.inputs, powers)  # (k, d, n, 1)
+        powers = np.array([one for a in w for one in (a, 1.0, a * a)])
+        factors = np.matmul(powers.reshape(-1, 1, 3), self._inputs)[:, 0]  # (d, k n)
         np.exp(factors, out=factors)
         factors += self._constant
-        cross = np.multiply.reduce(factors, axis=1)  # (k, n, 1)
-        linear = np.dot(self._linear, np.array([1.0, *w]))  # (k, p + 2)
+        cross = np.multiply.reduce(factors).reshape(self._shape)
+        linear = np.dot(self._linear, powers).reshape(self._terms)  # (k, p + 2)
         return self._number(linear[0].tolist(), cross[0, :, 0], width) if self._numbers else self._arrays(linear, cross, width)
 
     def _number(self, linear: list[float], cross: FloatArray, width: FloatArray) -> Ends:
@@ -76,18 +83,23 @@ class Single:
 
     def _arrays(self, linear: FloatArray, cross: FloatArray, width: FloatArray) -> Ends:
         """Of k components; `linear` (k, p + 2) and `cross` (k, n, 1) at the point."""
-        m, n = self._model, self._runs
-        product, e = np.matmul(self._product, cross)[:, :, 0], np.exp(linear[:, 0])  # (k, n + p + 1), (k,)
-        product *= e[:, None]
-        white, tail = product[:, :n], product[:, n:] + linear[:, 1:]
+        n, e = self._runs, np.exp(linear[:, 0])
+        product = np.matmul(self._product, cross).reshape(self._product.shape[:2])  # (k, n + p + 1)
+        white, tail = product[:, :n], product[:, n:] * e[:, None] + linear[:, 1:]
         rest = tail[:, :-1]
-        prior = m.variance * e * e
-        variance = np.maximum(prior - np.vecdot(white, white), 0.0) + np.vecdot(rest, rest)
+        e *= e
+        variance = self._model.variance - np.vecdot(white, white)
+        variance *= e
+        np.maximum(variance, 0.0, out=variance)
+        variance += np.vecdot(rest, rest)
         squares, floor = self._squares(width)
-        mean = np.dot(tail[:, -1], self._vectors) + self._centre
-        half = np.sqrt(np.dot(variance, squares) + floor)
-        inside = float(m.share.dot(variance / prior)) <= self._farthest
-        return mean[None], (mean - half)[None], (mean + half)[None], inside
+        half = np.dot(variance, squares)
+        half += floor
+        np.sqrt(half, out=half)
+        mean = np.dot(tail[:, -1], self._vectors)
+        mean += self._centre
+        variance /= e
+        return mean[None], (mean - half)[None], (mean + half)[None], float(np.dot(self._reach, variance)) <= self._farthest
 
     def _squares(self, width: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Of a width: what makes a half-width's square of the variances (k, m) and the floor (m,)."""
@@ -98,12 +110,13 @@ class Single:
 
 
 def _linear(model: Model, d: int) -> FloatArray:
-    """What is linear in (1, w): the logarithm of the growth, the trend within the whitened rest, and the trend itself (k, p + 2, d + 1)."""
-    columns = [0, *(1 + np.flatnonzero(model.ordered))]
-    found = np.zeros((len(model.weights), model.trend_whiten.shape[1] + 2, d + 1))
-    found[:, 0, 1:] = model.growth
-    found[:, 1:-1, columns] = model.trend_whiten
-    found[:, -1, columns] = model.trend
+    """What is linear in w: the logarithm of the growth, the trend within the whitened rest, and the trend itself, as factors of the powers
+    (w, 1, w^2) of every input (k, p + 2, 3 d)."""
+    slopes = 3 * np.flatnonzero(model.ordered)
+    found = np.zeros((len(model.weights), model.trend_whiten.shape[1] + 2, 3 * d))
+    found[:, 0, ::3] = model.growth
+    found[:, 1:-1, [1, *slopes]] = model.trend_whiten
+    found[:, -1, [1, *slopes]] = model.trend
     return found
 
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Prediction
+from mlforhpc.core.output_columns import OutputColumns, Places, placed
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import FloatArray, Space
 from mlforhpc.learners._calibration import Calibration, packed, unpacked
 from mlforhpc.learners._model import Model
 from mlforhpc.learners._saved import content_hash, describe, described, write
 from mlforhpc.learners._single import Single
-from mlforhpc.learners._table import column_blocks, stated_variances
+from mlforhpc.learners._table import stated_variances
 
 if TYPE_CHECKING:
     from mlforhpc.learners._onnx import Graph, RunInterval
@@ -45,15 +46,14 @@ class GaussianProcessSurrogate:
     stated: Calibration
     foreseen: Calibration
     version: str = field(init=False)
-    _places: tuple[tuple[str, tuple[int, ...], int, int], ...] = field(init=False, repr=False)
+    _places: Places = field(init=False, repr=False)
     _widths: dict[tuple[str, float, bool], FloatArray] = field(init=False, repr=False, default_factory=dict)
     _singles: list[Single] = field(init=False, repr=False, default_factory=list)
     _step: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", content_hash(self._metadata(), self._arrays())[:12])
-        places = tuple((o.name, o.shape, a, b) for o, (a, b) in zip(self.outputs, column_blocks(self.outputs), strict=True))
-        object.__setattr__(self, "_places", places)
+        object.__setattr__(self, "_places", placed(self.outputs))
         object.__setattr__(self, "_step", max(16, CHUNK_BYTES // (8 * max(self.model.inputs.size // 3, 1))))
 
     def predict(
@@ -87,7 +87,7 @@ class GaussianProcessSurrogate:
             noise = stated_variances(self.outputs, se, self.model.scale, foreseen)
         scores = "foreseen" if of == "run" and se is None else "stated"
         ends, inside = self._in_chunks(u, self._width(scores, coverage, joint), of == "run", noise)  # (3, n, m), (n,)
-        mean, lower, upper = (self._named(part) for part in ends)
+        mean, lower, upper = (OutputColumns(part, self._places) for part in ends)
         return Prediction(mean=mean, lower=lower, upper=upper, inside=inside, coverage=coverage, of=of, joint=joint)
 
     def _one(self, x: FloatArray, coverage: float, joint: bool) -> Prediction | None:
@@ -99,10 +99,9 @@ class GaussianProcessSurrogate:
         if w is None:
             return None
         mean, lower, upper, inside = single.answer(w, self._width("stated", coverage, joint))
-        return Prediction(
-            mean=self._named(mean), lower=self._named(lower), upper=self._named(upper), inside=np.array([inside]), coverage=coverage,
-            of="mean", joint=joint,
-        )  # fmt: skip
+        p = self._places
+        ends = OutputColumns(mean, p), OutputColumns(lower, p), OutputColumns(upper, p)
+        return Prediction(*ends, np.array([inside]), coverage, "mean", joint)
 
     def gradient(self, x: FloatArray) -> dict[str, FloatArray]:
         """See `mlforhpc.core.learner.Surrogate`."""
@@ -111,7 +110,7 @@ class GaussianProcessSurrogate:
         found = np.concatenate([self.model.gradient(u[i : i + step]) for i in range(0, max(len(u), 1), step)])  # (n, m, d)
         found *= self.model.scale[:, None]
         found *= self.space.slopes(x)[:, None, :]
-        return {name: found[:, a:b].reshape(len(x), *shape, len(self.space)) for name, shape, a, b in self._places}
+        return {name: found[:, a:b].reshape(len(x), *shape, len(self.space)) for name, (a, b, shape) in self._places.items()}
 
     def onnx_graph(self, graph: Graph, u: str, coverage: float) -> RunInterval:
         """See `mlforhpc.learners._onnx.Exportable`."""
@@ -129,20 +128,12 @@ class GaussianProcessSurrogate:
         """See `mlforhpc.core.learner.Informative`."""
         return self.model.run_variance(self.space.locate(x), fidelity)
 
-    def _named(self, columns: FloatArray) -> dict[str, FloatArray]:
-        """Columns (n, m) as one array an output (n, *shape)."""
-        n = len(columns)  # a number or a row of them is a view: reshaping would cost as much again as the rest of a lookup's end
-        return {
-            name: columns[:, a] if not shape else columns[:, a:b] if len(shape) == 1 else columns[:, a:b].reshape(n, *shape)
-            for name, shape, a, b in self._places
-        }
-
     def _width(self, scores: str, coverage: float, joint: bool) -> FloatArray:
         """Half-width of each column in deviations, times its scale (m,); calculated once."""
         found = self._widths.get((scores, coverage, joint))
         if found is None:
             factors = (self.foreseen if scores == "foreseen" else self.stated).factors(coverage, joint)
-            found = np.repeat(factors, [b - a for _, _, a, b in self._places]) * self.model.scale
+            found = np.repeat(factors, [b - a for a, b, _ in self._places.values()]) * self.model.scale
             self._widths[scores, coverage, joint] = found
         return found
 

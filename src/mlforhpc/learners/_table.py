@@ -6,7 +6,6 @@ never varies is left as it is, so that its value comes back to the last digit.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset
+from mlforhpc.core.output_columns import placed
 from mlforhpc.core.simulation import Output
 from mlforhpc.core.space import Choice, FloatArray
 
@@ -90,7 +90,7 @@ def tabulate(data: Dataset) -> Table:
         stated=np.concatenate(stated),
         fidelity=np.asarray(kept.fidelity, dtype=float),
         scale=np.concatenate(scales),
-        blocks=column_blocks(data.outputs),
+        blocks=tuple((begin, end) for begin, end, _ in placed(data.outputs).values()),
         fixed=np.array([APART / len(p.options) if isinstance(p, Choice) else np.nan for p in data.space.parameters.values()]),
         derived=derived & ~derived.all(),
     )
@@ -103,12 +103,6 @@ def sites(u: FloatArray) -> tuple[FloatArray, np.ndarray[tuple[int, ...], np.dty
     return u[first[order]], np.argsort(order)[which]
 
 
-def column_blocks(outputs: tuple[Output, ...]) -> tuple[tuple[int, int], ...]:
-    """Columns of each output in the table."""
-    ends = np.cumsum([0, *(math.prod(o.shape) for o in outputs)]).tolist()
-    return tuple(itertools.pairwise(ends))
-
-
 def stated_variances(outputs: tuple[Output, ...], se: Mapping[str, FloatArray], scale: FloatArray, otherwise: FloatArray) -> FloatArray:
     """Squares of stated standard errors, output name -> (n, *shape), in scaled units (n, m); `otherwise` (n, m) for outputs without any.
 
@@ -116,12 +110,12 @@ def stated_variances(outputs: tuple[Output, ...], se: Mapping[str, FloatArray], 
         UsageError: an array of another shape.
     """
     variances, n = np.array(otherwise), len(otherwise)
-    for output, (a, b) in zip(outputs, column_blocks(outputs), strict=True):
-        if output.name not in se:
+    for name, (a, b, shape) in placed(outputs).items():
+        if name not in se:
             continue
-        stated = np.asarray(se[output.name], dtype=float)
-        if stated.shape != (n, *output.shape):
-            raise UsageError(f"Standard errors of '{output.name}' must have shape {(n, *output.shape)}, found {stated.shape}.")
+        stated = np.asarray(se[name], dtype=float)
+        if stated.shape != (n, *shape):
+            raise UsageError(f"Standard errors of '{name}' must have shape {(n, *shape)}, found {stated.shape}.")
         variances[:, a:b] = (stated.reshape(n, -1) / scale[a:b]) ** 2
     return variances
 

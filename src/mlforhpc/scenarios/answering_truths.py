@@ -18,7 +18,7 @@ from mlforhpc.metrics.anytime import most_broken
 from mlforhpc.scenarios.answering import Answering, Spent, Stream, StreamJob
 from mlforhpc.scenarios.answering_result import judged
 from mlforhpc.scenarios.gate import EvidenceLaw, ProximaLaw, Scored
-from mlforhpc.scenarios.online_scoring import half_widths
+from mlforhpc.scenarios.relative import HalfWidths
 from mlforhpc.scenarios.request_streams import Overconfident
 from mlforhpc.simulations import nanoconfinement_twin as twins
 
@@ -93,7 +93,7 @@ def overconfident(simulation: twins.Twin) -> tuple[FloatArray, FloatArray]:
     p = learner.fit(_runs(simulation, x), seed=0).predict(asked, of="mean")
     true = simulation.truth(asked)
     squared = [np.mean((p.mean[o.name] - true[o.name]) ** 2, axis=1) / true[o.name].mean(axis=1) ** 2 for o in simulation.outputs]
-    return half_widths(p, simulation.outputs) / TOLERANCE, np.sqrt(np.mean(squared, axis=0)) / TOLERANCE
+    return HalfWidths(simulation.outputs)(p) / TOLERANCE, np.sqrt(np.mean(squared, axis=0)) / TOLERANCE
 
 
 def _runs(simulation: Simulation, x: FloatArray) -> Dataset:

@@ -18,7 +18,7 @@ from mlforhpc.core.learner import Dataset, Learner, Prediction, Surrogate
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray
 from mlforhpc.metrics.quality import Terms
-from mlforhpc.scenarios.gated import scale_of
+from mlforhpc.scenarios.relative import scale_of
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 STATED = 0.9

@@ -16,14 +16,12 @@ import numpy as np
 
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.errors import TaskError, UsageError
-from mlforhpc.core.learner import Prediction, Surrogate
+from mlforhpc.core.learner import Surrogate
 from mlforhpc.core.record import Record
 from mlforhpc.core.seeds import derive
-from mlforhpc.core.simulation import Output, Simulation
+from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import FloatArray, Value
-
-_LEAST = 1e-150
-"""Scale of an array that is zero."""
+from mlforhpc.scenarios.relative import HalfWidths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +66,7 @@ class GatedCall:
             raise UsageError(f"tolerance must be a relative error above 0, found {tolerance!r}.")
         row = self.simulation.space.row(x)  # (d,)
         p = self.surrogate.predict(row[None], of="mean")
-        rho = relative_half_width(p, self.simulation.outputs) / tolerance
+        rho = HalfWidths(self.simulation.outputs).one(p) / tolerance
         if rho <= 1 and p.inside[0]:
             mean, lower, upper = ({name: a[0] for name, a in part.items()} for part in (p.mean, p.lower, p.upper))
             return Answer(values=mean, lower=lower, upper=upper, source="surrogate", rho=rho, surrogate_version=self.surrogate.version)
@@ -105,22 +103,3 @@ def of_run(record: Record, *, rho: float, version: str, source: Literal["simulat
         key=record.key,
         kept=getattr(record, "kept", True),
     )
-
-
-def relative_half_width(p: Prediction, outputs: tuple[Output, ...]) -> float:
-    """Relative RMS half-width of the interval at the first point of a prediction, over the arrays that count for q."""
-    terms = []
-    for output in outputs:
-        if output.derived:
-            continue
-        mean, half = p.mean[output.name][0], (p.upper[output.name][0] - p.lower[output.name][0]) / 2
-        terms.append(float(np.mean(half**2)) / scale_of(output, mean) ** 2)
-    return float(np.sqrt(np.mean(terms)))
-
-
-def scale_of(output: Output, value: FloatArray) -> float:
-    """What an array's error is relative to; its square is above 0."""
-    if not isinstance(output.scale, str):
-        return float(output.scale)
-    size = float(np.mean(value)) if output.scale == "mean" else float(np.sqrt(np.mean(value**2)))
-    return max(abs(size), output.scale_floor, _LEAST)

@@ -29,7 +29,7 @@ from mlforhpc.core.errors import UsageError
 from mlforhpc.core.learner import Dataset, Informative, Learner, Surrogate
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.space import FloatArray
-from mlforhpc.scenarios.gated import scale_of
+from mlforhpc.scenarios.relative import scale_of
 
 FOLDS = 5
 FEWEST = 2 * FOLDS  # successful runs that a look needs

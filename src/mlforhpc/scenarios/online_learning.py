@@ -19,7 +19,7 @@ from mlforhpc.core.learner import Dataset, Learner, Surrogate
 from mlforhpc.core.record import Record
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import FloatArray
-from mlforhpc.scenarios.gated import scale_of
+from mlforhpc.scenarios.relative import scale_of
 
 HELD = 30
 MOST_ROWS = 1000

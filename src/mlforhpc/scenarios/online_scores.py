@@ -35,7 +35,7 @@ class Scores:
         """Take a prediction in; under the lock."""
         assert look.prediction is not None
         replicas = self._runs.reserve(look.x[row], self._book.replicas(look.tolerance))
-        half = float(look.rho[row]) * look.tolerance
+        half = look.rho[row] * look.tolerance
         pending = Pending(
             id=id, x=look.x[row].tolist(), half=half, tolerance=look.tolerance, version=look.version, probability=probability,
             weight=weight, replicas=replicas, answered=answered,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mlforhpc.core.errors import MLforHPCError, UsageError
 from mlforhpc.core.learner import Learner, Prediction
@@ -84,8 +81,8 @@ class Look(NamedTuple):
     x: FloatArray
     tolerance: float
     prediction: Prediction | None
-    rho: FloatArray
-    sure: NDArray[np.bool_]
+    rho: Sequence[float]
+    sure: Sequence[bool]
     version: str
 
 

@@ -24,8 +24,8 @@ from mlforhpc.learners import gaussian_process
 from mlforhpc.learners._calibration import Calibration
 from mlforhpc.learners._surrogate import GaussianProcessSurrogate
 from mlforhpc.learners.gaussian_process import GaussianProcess
-from mlforhpc.scenarios.gated import scale_of
 from mlforhpc.scenarios.online import Answer, Online, Status
+from mlforhpc.scenarios.relative import scale_of
 
 Case: TypeAlias = Literal["uniform", "shifted", "overconfident"]
 CASES: tuple[Case, ...] = ("uniform", "shifted", "overconfident")

@@ -20,7 +20,7 @@ from mlforhpc.core.learner import Dataset, Surrogate
 from mlforhpc.core.record import Record
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
-from mlforhpc.scenarios.gated import scale_of
+from mlforhpc.scenarios.relative import scale_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from mlforhpc.core.errors import MLforHPCError, UsageError
 from mlforhpc.core.names import suggestion
 from mlforhpc.scenarios.online import Answer, Look, Source
 from mlforhpc.server.encodings import Coding, accepted, decoded, encoded
-from mlforhpc.server.models import Model, Part
+from mlforhpc.server.models import Model, Part, Sheet, Stats
 from mlforhpc.server.refusals import Refused, refusal, refuse
 from mlforhpc.server.reply import Asked, Reply, encode
 from mlforhpc.server.tensors import Wish, brief, points, request_of
@@ -63,7 +63,7 @@ class Pending:
 
 
 def answer(service: Service, name: str, version: str | None, body: bytes, header_length: int | None = None) -> Reply | Pending:
-    """The answer to the body of an inference.
+    """The answer to the body of an inference; in one thread at a time.
 
     Args:
         service: whose models.
@@ -82,8 +82,10 @@ def answer(service: Service, name: str, version: str | None, body: bytes, header
     request, rest = request_of(body, header_length)
     x = points(request.inputs, model.inputs, rest, most=service.limits.rows)
     tolerance, source, binary = _options(request.parameters) if request.parameters else _PLAIN
-    asked = Asked(model, request.id, _parts(model, request.outputs, binary=binary))
-    numbers = len(x) * (model.numbers if request.outputs is None else sum(part.numbers for part, _ in asked.parts))
+    wishes = request.outputs
+    sheet = Sheet(_parts(model, wishes, binary=binary)) if wishes or binary or len(x) > 1 else model.sheet
+    asked = Asked(model, request.id, sheet)
+    numbers = len(x) * (sum(part.numbers for part, _, _ in sheet.parts) if wishes else model.numbers)
     if numbers > service.limits.elements:
         raise UsageError(f"An answer may have {service.limits.elements} numbers, this one would have {numbers}; ask in several requests.")
     look = model.online.look(x, tolerance)
@@ -109,9 +111,9 @@ def _options(parameters: Mapping[str, Any]) -> tuple[float | None, Source, bool]
         raise UsageError("The parameter tolerance must be a relative error such as 0.05, found a number beyond 1e308.") from None
 
 
-def _parts(model: Model, wishes: Sequence[Wish] | None, *, binary: bool) -> Sequence[tuple[Part, bool]]:
+def _parts(model: Model, wishes: Sequence[Wish] | None, *, binary: bool) -> list[tuple[Part, bool]]:
     if not wishes:
-        return model.in_binary if binary else model.in_json
+        return [(part, binary) for part in model.default]
     parts: dict[str, tuple[Part, bool]] = {}
     for wish in wishes:
         if wish.name in parts:
@@ -134,29 +136,34 @@ class Infer:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
+        self._plain: dict[str, tuple[str, str | None]] = {f"/v2/models/{name}/infer": (name, None) for name in service.models}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        named = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
-        if named is None:
-            await self._app(scope, receive, send)
-            return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        named = self._named(scope["path"]) if scope["type"] == "http" else None
+        return self._app(scope, receive, send) if named is None else self._infer(*named, scope, receive, send)
+
+    def _named(self, path: str) -> tuple[str, str | None] | None:
+        """Model and version that a path asks to infer with; None if it asks for something else."""
+        plain = self._plain.get(path)
+        if plain is not None:
+            return plain
+        found = _PATH.fullmatch(path)
+        return None if found is None else (found[1], found[2])
+
+    async def _infer(self, name: str, version: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        began_ns = time.perf_counter_ns()
+        stats: Stats | None = None
+        coding: Coding = ""
         try:
             if scope["method"] != "POST":
                 raise Refused(405, f"{scope['method']} is not what {scope['path']} takes; it takes POST.", headers={"Allow": "POST"})
-            await self._infer(named[1], named[2], dict(scope["headers"]), receive, send)
-        except MLforHPCError as error:
-            await refuse(send, refusal(error))
-        except Exception as error:
-            await refuse(send, refusal(error))
-            raise  # for the log
-
-    async def _infer(self, name: str, version: str | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
-        began_ns = time.perf_counter_ns()
-        coding: Coding = ""
-        stats = self._service.model(name).stats
-        try:
-            raw = await _body_of(receive)
-            if raw is None:
+            stats = self._service.model(name).stats
+            headers: Mapping[bytes, bytes] = dict(scope["headers"])
+            message = await receive()
+            raw = message.get("body", b"")
+            if message.get("more_body", False):
+                raw = await _with_rest(raw, receive)
+            if raw is None or message["type"] == "http.disconnect":
                 return
             if b"content-encoding" in headers:
                 raw = await decoded(raw, headers[b"content-encoding"], most=self._service.limits.body_bytes)
@@ -168,28 +175,27 @@ class Infer:
             if b"accept-encoding" in headers:
                 coding = accepted(headers[b"accept-encoding"], len(content))
                 content = await encoded(content, coding)
-        except Exception:
-            stats.refused(time.perf_counter_ns() - began_ns)
-            raise
+        except Exception as error:
+            if stats is not None:
+                stats.refused(time.perf_counter_ns() - began_ns)
+            await refuse(send, refusal(error))
+            if not isinstance(error, MLforHPCError):
+                raise  # for the log
+            return
         stats.answered(reply.rows, time.perf_counter_ns() - began_ns, time.time_ns() // 1_000_000, simulated=reply.simulated)
         await send({"type": "http.response.start", "status": 200, "headers": _headers(reply, content, coding)})
         await send({"type": "http.response.body", "body": content})
 
 
-async def _body_of(receive: Receive) -> bytes | None:
+async def _with_rest(first: bytes, receive: Receive) -> bytes | None:
     """The whole body, whose size the guard bounds; None if the client is gone."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        return None
-    first: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        return first
-    parts = [first]
-    while message.get("more_body", False):
+    parts, more = [first], True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
     return b"".join(parts)
 
 

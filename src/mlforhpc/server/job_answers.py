@@ -35,7 +35,7 @@ def predicted(x: Mapping[str, Value], look: Look) -> bytes:
     prediction = look.prediction
     assert prediction is not None  # for mypy: a row without a prediction is never sure
     first = [{name: array[0] for name, array in part.items()} for part in (prediction.mean, prediction.lower, prediction.upper)]
-    said: dict[str, object] = {"x": dict(x), "source": "surrogate", "rho": float(look.rho[0]), "surrogate_version": look.version}
+    said: dict[str, object] = {"x": dict(x), "source": "surrogate", "rho": look.rho[0], "surrogate_version": look.version}
     return orjson.dumps(said | {"key": "", "kept": False, "outputs": _outputs(*first)}, option=_NUMPY)
 
 

@@ -7,14 +7,16 @@ each row its lineage: source, rho, version, key, kept. The model's versions are 
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mlforhpc.core.errors import UsageError
 from mlforhpc.core.names import suggestion
+from mlforhpc.core.output_columns import Places, placed
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.server.refusals import Refused
-from mlforhpc.server.tensors import Wanted, brief, numbers_in, wanted
+from mlforhpc.server.tensors import Wanted, brief, wanted
 
 if TYPE_CHECKING:
     from mlforhpc.scenarios.online import Online
@@ -41,7 +43,7 @@ class Part:
         output: whose, for mean, lower and upper.
         datatype, shape: of one row.
         numbers: elements of one row.
-        one: what an answer of one row says of it beside its data.
+        begin: the first of the columns that hold them, of mean, lower and upper.
     """
 
     name: str
@@ -50,10 +52,24 @@ class Part:
     datatype: str
     shape: tuple[int, ...]
     numbers: int
-    one: dict[str, Any] = field(init=False)
+    begin: int = 0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "one", {"name": self.name, "datatype": self.datatype, "shape": (1, *self.shape)})
+
+class Sheet:
+    """The output tensors of an answer of one row as JSON says them, still without data.
+
+    Attributes:
+        parts: each, whether it is to be in binary, and what is said of it.
+        outputs: what is said, of all.
+    """
+
+    __slots__ = ("outputs", "parts")
+
+    def __init__(self, parts: Iterable[tuple[Part, bool]]) -> None:
+        self.parts: list[tuple[Part, bool, dict[str, Any]]] = [
+            (part, binary, {"name": part.name, "datatype": part.datatype, "shape": (1, *part.shape)}) for part, binary in parts
+        ]
+        self.outputs = [said for _, _, said in self.parts]
 
 
 @dataclass(slots=True)
@@ -100,8 +116,10 @@ class Model:
         online: what answers.
         inputs: parameter -> its tensor.
         outputs: name -> tensor, all there are.
-        in_json, in_binary: those that are sent if none are named, and whether in binary.
+        default: those that are sent if none are named.
         numbers: elements of a row of them.
+        sheet: of those, in JSON; filled in for every such answer, since to make one takes as long. For the event loop alone.
+        places: of the output arrays' columns.
         stats: what was answered.
     """
 
@@ -111,9 +129,10 @@ class Model:
         self.online = online
         self.inputs: dict[str, Wanted] = wanted(simulation.space)
         self.outputs: dict[str, Part] = _parts(simulation)
-        default = [part for part in self.outputs.values() if part.kind != "kept"]
-        self.in_json, self.in_binary = [(part, False) for part in default], [(part, True) for part in default]
-        self.numbers = sum(part.numbers for part in default)
+        self.default = [part for part in self.outputs.values() if part.kind != "kept"]
+        self.numbers = sum(part.numbers for part in self.default)
+        self.sheet = Sheet((part, False) for part in self.default)
+        self.places: Places = placed(simulation.outputs)
         self.stats = Stats()
 
     @property
@@ -149,8 +168,8 @@ class Model:
 def _parts(simulation: Simulation) -> dict[str, Part]:
     kinds: tuple[tuple[Kind, str], ...] = (("mean", ""), ("lower", ".lower"), ("upper", ".upper"))
     parts = [
-        Part(f"{output.name}{suffix}", kind, output.name, "FP64", output.shape, numbers_in(output.shape))
-        for output in simulation.outputs
+        Part(f"{name}{suffix}", kind, name, "FP64", place.shape, place.end - place.begin, place.begin)
+        for name, place in placed(simulation.outputs).items()
         for kind, suffix in kinds
     ]
     parts += [Part(name, kind, "", datatype, (), 1) for name, (kind, datatype) in LINEAGE.items()]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from mlforhpc.core.errors import UsageError
+from mlforhpc.core.output_columns import columns
 from mlforhpc.core.space import FloatArray
 from mlforhpc.scenarios.online import Answer, Look
-from mlforhpc.server.models import Model, Part
+from mlforhpc.server.models import Model, Part, Sheet
 from mlforhpc.server.tensors import to_bytes
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _FEW = 16
+_ENDS = ("mean", "lower", "upper")
 
 
 class Reply(NamedTuple):
@@ -28,32 +30,36 @@ class Reply(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What an answer is to have: each part, and whether in binary."""
+    """What an answer is to have."""
 
     model: Model
     id: str | None
-    parts: Sequence[tuple[Part, bool]]
+    sheet: Sheet
 
 
 def encode(asked: Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
     """The bytes of an answer: rows of `answers` from there, the others from the surrogate's prediction."""
     n = len(look.x)
-    outputs: list[dict[str, Any]] = []
     behind: list[bytes] = []
     p = look.prediction
-    ends = {} if answers or p is None else {"mean": p.mean, "lower": p.lower, "upper": p.upper}
-    for part, binary in asked.parts:
-        of = ends.get(part.kind)
-        data = _data(part, look, answers) if of is None else _flat(of[part.output])
-        said: dict[str, Any] = part.one.copy() if n == 1 else {**part.one, "shape": (n, *part.shape)}
+    ends = {} if answers or p is None else {kind: columns(arrays, asked.model.places) for kind, arrays in zip(_ENDS, p[:3], strict=True)}
+    for part, binary, said in asked.sheet.parts:
+        array, begin, numbers = ends.get(part.kind), part.begin, part.numbers
+        if array is None:
+            data = _data(part, look, answers)
+        elif n == 1:
+            data = [array.item(begin)] if numbers == 1 else array[0, begin : begin + numbers]
+        else:
+            data = _flat(array[:, begin : begin + numbers])
+        if n != 1:
+            said["shape"] = (n, *part.shape)
         if binary:
             raw = to_bytes(data) if part.datatype == "BYTES" else _raw(part, data)
             behind.append(raw)
             said["parameters"] = {"binary_data_size": len(raw)}
         else:
             said["data"] = data
-        outputs.append(said)
-    document: dict[str, Any] = {"model_name": asked.model.name, "model_version": look.version, "outputs": outputs}
+    document: dict[str, Any] = {"model_name": asked.model.name, "model_version": look.version, "outputs": asked.sheet.outputs}
     if asked.id is not None:
         document["id"] = asked.id
     unkept = sum(not each.kept for each in answers.values())
@@ -73,7 +79,7 @@ def _data(part: Part, look: Look, answers: Mapping[int, Answer]) -> Any:
         case "mean" | "lower" | "upper":
             return _flat(_numbers(part, look, answers))
         case "rho":
-            return look.rho.tolist()
+            return list(look.rho)
         case "version":
             return [answers[i].surrogate_version if i in answers else look.version for i in range(n)]
         case "source":

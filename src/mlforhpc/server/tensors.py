@@ -7,7 +7,6 @@ Nothing here trusts a number in the request: sizes must agree with each other be
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
@@ -267,8 +266,3 @@ def brief(value: object) -> str:
     """A value as it may stand in a sentence, whatever its size."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:76]} ..."
-
-
-def numbers_in(shape: Sequence[int]) -> int:
-    """Elements of one row of an output."""
-    return math.prod(shape)
