@@ -20,7 +20,7 @@ from mlforhpc.core.errors import MLforHPCError, UsageError
 from mlforhpc.core.names import suggestion
 from mlforhpc.scenarios.online import Answer, Look, Source
 from mlforhpc.server.encodings import Coding, accepted, decoded, encoded
-from mlforhpc.server.models import Model, Part, Sheet, Stats
+from mlforhpc.server.models import Model, Part, Sheet
 from mlforhpc.server.refusals import Refused, refusal, refuse
 from mlforhpc.server.reply import Asked, Reply, encode
 from mlforhpc.server.tensors import Wish, brief, points, request_of
@@ -91,6 +91,8 @@ def answer(service: Service, name: str, version: str | None, body: bytes, header
     look = model.online.look(x, tolerance)
     if version is not None and look.version != version:  # replaced a moment ago
         model.check_version(version)
+    if source == "auto" and all(look.sure):
+        return encode(asked, look, {}, uncounted=look)
     futures = model.online.serve(look, source)
     return Pending(asked, look, futures) if futures else encode(asked, look, {})
 
@@ -152,12 +154,12 @@ class Infer:
 
     async def _infer(self, name: str, version: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         began_ns = time.perf_counter_ns()
-        stats: Stats | None = None
+        model: Model | None = None
         coding: Coding = ""
         try:
             if scope["method"] != "POST":
                 raise Refused(405, f"{scope['method']} is not what {scope['path']} takes; it takes POST.", headers={"Allow": "POST"})
-            stats = self._service.model(name).stats
+            model = self._service.model(name)
             headers: Mapping[bytes, bytes] = dict(scope["headers"])
             message = await receive()
             raw = message.get("body", b"")
@@ -176,15 +178,22 @@ class Infer:
                 coding = accepted(headers[b"accept-encoding"], len(content))
                 content = await encoded(content, coding)
         except Exception as error:
-            if stats is not None:
-                stats.refused(time.perf_counter_ns() - began_ns)
+            if model is not None:
+                model.stats.refused(time.perf_counter_ns() - began_ns)
             await refuse(send, refusal(error))
             if not isinstance(error, MLforHPCError):
                 raise  # for the log
             return
-        stats.answered(reply.rows, time.perf_counter_ns() - began_ns, time.time_ns() // 1_000_000, simulated=reply.simulated)
         await send({"type": "http.response.start", "status": 200, "headers": _headers(reply, content, coding)})
         await send({"type": "http.response.body", "body": content})
+        asyncio.get_running_loop().call_soon(_count, model, reply, time.perf_counter_ns() - began_ns)  # once it is on its way
+
+
+def _count(model: Model, reply: Reply, took_ns: int) -> None:
+    """Count what was answered; here the coins of audits are tossed."""
+    model.stats.answered(reply.rows, took_ns, time.time_ns() // 1_000_000, simulated=reply.simulated)
+    if reply.uncounted is not None:
+        model.online.serve(reply.uncounted)
 
 
 async def _with_rest(first: bytes, receive: Receive) -> bytes | None:

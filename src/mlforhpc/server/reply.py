@@ -9,24 +9,30 @@ import numpy as np
 import orjson
 
 from mlforhpc.core.errors import UsageError
-from mlforhpc.core.output_columns import columns
+from mlforhpc.core.output_columns import Places, columns
 from mlforhpc.core.space import FloatArray
 from mlforhpc.scenarios.online import Answer, Look
 from mlforhpc.server.models import Model, Part, Sheet
 from mlforhpc.server.tensors import to_bytes
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
-_FEW = 16
 _ENDS = ("mean", "lower", "upper")
 
 
 class Reply(NamedTuple):
-    """An answer; `header_length` is of its JSON if binary tensors follow. `rows` and `simulated` are for the statistics."""
+    """An answer.
+
+    Attributes:
+        header_length: of its JSON if binary tensors follow.
+        rows, simulated: for the statistics.
+        uncounted: what the surrogate was sure of, still to be served (`Online.serve`), which may wait until the answer is on its way.
+    """
 
     body: bytes
     header_length: int | None
     rows: int
     simulated: bool
+    uncounted: Look | None
 
 
 class Asked(NamedTuple):
@@ -37,20 +43,20 @@ class Asked(NamedTuple):
     sheet: Sheet
 
 
-def encode(asked: Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
+def encode(asked: Asked, look: Look, answers: Mapping[int, Answer], *, uncounted: Look | None = None) -> Reply:
     """The bytes of an answer: rows of `answers` from there, the others from the surrogate's prediction."""
     n = len(look.x)
     behind: list[bytes] = []
-    p = look.prediction
-    ends = {} if answers or p is None else {kind: columns(arrays, asked.model.places) for kind, arrays in zip(_ENDS, p[:3], strict=True)}
+    ends, lineage = _ends(asked.model.places, look, answers), _lineage(look, answers)
     for part, binary, said in asked.sheet.parts:
         array, begin, numbers = ends.get(part.kind), part.begin, part.numbers
+        data: Any
         if array is None:
-            data = _data(part, look, answers)
-        elif n == 1:
-            data = [array.item(begin)] if numbers == 1 else array[0, begin : begin + numbers]
+            data = lineage[part.kind]
+        elif numbers == 1:
+            data = [array.item(begin)] if n == 1 else array[:, begin].tolist()
         else:
-            data = _flat(array[:, begin : begin + numbers])
+            data = array[0, begin : begin + numbers] if n == 1 else array[:, begin : begin + numbers].ravel()
         if n != 1:
             said["shape"] = (n, *part.shape)
         if binary:
@@ -69,40 +75,34 @@ def encode(asked: Asked, look: Look, answers: Mapping[int, Answer]) -> Reply:
         head = orjson.dumps(document, option=_NUMPY)
     except TypeError:
         raise UsageError("The id of a request must be valid Unicode.") from None
-    return Reply(b"".join((head, *behind)) if behind else head, len(head) if behind else None, n, bool(answers))
+    return Reply(b"".join((head, *behind)) if behind else head, len(head) if behind else None, n, bool(answers), uncounted)
 
 
-def _data(part: Part, look: Look, answers: Mapping[int, Answer]) -> Any:
-    """The elements of a part, row by row, flat."""
+def _ends(places: Places, look: Look, answers: Mapping[int, Answer]) -> dict[str, FloatArray]:
+    """Means and ends of intervals, all columns (n, m)."""
+    p = look.prediction
+    if p is not None:
+        ends = {kind: columns(arrays, places) for kind, arrays in zip(_ENDS, p[:3], strict=True)}
+    else:
+        ends = {kind: np.empty((len(look.x), max(place.end for place in places.values()))) for kind in _ENDS}
+    if answers:
+        ends = {kind: array.copy() for kind, array in ends.items()}
+        for row, found in answers.items():
+            for kind, arrays in zip(_ENDS, (found.values, found.lower, found.upper), strict=True):
+                ends[kind][row] = columns({name: np.asarray(a)[None] for name, a in arrays.items()}, places)[0]
+    return ends
+
+
+def _lineage(look: Look, answers: Mapping[int, Answer]) -> dict[str, list[Any]]:
+    """What is said of each row beside its numbers."""
     n = len(look.x)
-    match part.kind:
-        case "mean" | "lower" | "upper":
-            return _flat(_numbers(part, look, answers))
-        case "rho":
-            return list(look.rho)
-        case "version":
-            return [answers[i].surrogate_version if i in answers else look.version for i in range(n)]
-        case "source":
-            return [answers[i].source if i in answers else "surrogate" for i in range(n)]
-        case "key":
-            return [answers[i].key if i in answers else "" for i in range(n)]
-    return [answers[i].kept if i in answers else True for i in range(n)]
-
-
-def _numbers(part: Part, look: Look, answers: Mapping[int, Answer]) -> FloatArray:
-    """Means or ends of intervals (n, *shape), some of them simulated."""
-    shape = (len(look.x), *part.shape)
-    numbers = np.array(getattr(look.prediction, part.kind)[part.output]) if look.prediction is not None else np.empty(shape)
-    field = "values" if part.kind == "mean" else part.kind
+    said: dict[str, list[Any]] = {
+        "source": ["surrogate"] * n, "rho": list(look.rho), "version": [look.version] * n, "key": [""] * n, "kept": [True] * n
+    }  # fmt: skip
     for row, found in answers.items():
-        numbers[row] = getattr(found, field)[part.output]
-    return numbers
-
-
-def _flat(numbers: FloatArray) -> Any:
-    """In one piece, as the encoder wants it; a few are quicker as a list."""
-    flat: FloatArray = numbers.ravel()
-    return flat.tolist() if len(flat) <= _FEW else flat
+        said["source"][row], said["version"][row] = found.source, found.surrogate_version
+        said["key"][row], said["kept"][row] = found.key, found.kept
+    return said
 
 
 def _raw(part: Part, data: Any) -> bytes:
