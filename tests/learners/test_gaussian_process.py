@@ -390,6 +390,17 @@ def test_one_point_has_the_quick_way_and_the_same_answer(noise):
                         assert getattr(one, part)[name][0] == pytest.approx(values[i], rel=1e-8, abs=1e-9)
 
 
+def test_one_point_where_a_run_was_has_an_interval():
+    """Rounding may leave less than nothing of the variance there; of a number, and of arrays."""
+    u = np.linspace(0.0, 1.0, 60)[:, None]
+    for outputs in ({"f": u[:, 0] ** 2}, {"f": u[:, 0] ** 2, "g": np.stack([u[:, 0], np.sin(u[:, 0])], axis=1)}):
+        learned = gaussian_process.create(folds=2).fit(dataset(u, outputs), seed=0)
+        for row in u:
+            one = learned.predict(row[None], of="mean")
+            for name in outputs:
+                assert np.all(one.lower[name] <= one.mean[name]) and np.all(one.mean[name] <= one.upper[name])
+
+
 def test_one_point_of_what_never_moves():
     """A surrogate without any component has the quick way, too."""
     still = gaussian_process.create(folds=2).fit(dataset(np.random.default_rng(0).random((20, 2)), {"y": np.full(20, 3.0)}), seed=0)

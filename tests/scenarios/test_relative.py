@@ -14,11 +14,25 @@ OUTPUTS = (
     Output(name="density", shape=(2,), scale="mean"),
     Output(name="wave", shape=(2,)),
     Output(name="number", scale=4.0),
+    Output(name="small", scale_floor=2.0),
     Output(name="left_out", derived=True),
 )
-MEAN = {"density": [[1.0, 3.0], [0.0, 0.0]], "wave": [[3.0, -4.0], [1.0, 1.0]], "number": [7.0, 7.0], "left_out": [1.0, 1.0]}
-HALF = {"density": [[0.3, 0.4], [0.0, 0.0]], "wave": [[0.5, 0.5], [0.1, 0.1]], "number": [0.8, 0.4], "left_out": [9.0, 9.0]}
-EXPECTED = [np.sqrt((0.125 / 4 + 0.25 / 12.5 + 0.04) / 3), np.sqrt((0.0 + 0.01 + 0.01) / 3)]
+MEAN = {
+    "density": [[1.0, 3.0], [0.0, 0.0]],
+    "wave": [[3.0, -4.0], [1.0, 1.0]],
+    "number": [7.0, 7.0],
+    "small": [-3.0, 0.5],
+    "left_out": [1.0, 1.0],
+}
+HALF = {
+    "density": [[0.3, 0.4], [0.0, 0.0]],
+    "wave": [[0.5, 0.5], [0.1, 0.1]],
+    "number": [0.8, 0.4],
+    "small": [0.6, 0.6],
+    "left_out": [9.0, 9.0],
+}
+MEAN["left_out"], HALF["left_out"] = [1.0, 1.0], [9.0, 9.0]
+EXPECTED = [np.sqrt((0.125 / 4 + 0.25 / 12.5 + 0.04 + 0.04) / 4), np.sqrt((0.0 + 0.01 + 0.01 + 0.09) / 4)]
 
 
 def prediction(rows=slice(None), *, side_by_side=False) -> Prediction:

@@ -91,6 +91,20 @@ def test_an_answer_has_nothing_of_those_before(running):
     assert running.infer("borehole", first, **by) == alone
 
 
+def test_the_surrogate_s_answers_are_counted(running, data):
+    """Those it was sure of, one by one and several at once; not what was asked of it whatever it thinks."""
+    online = running.service.onlines["borehole"]
+    space = online.simulation.space
+    sure = [row for row in space.decode(np.random.default_rng(21).random((200, len(space)))) if online.look(row[None]).sure[0]][:4]
+    named = [{name: [value] for name, value in space.point(row).items()} for row in sure]
+    before = running.ask("GET", "/v1/status")[1]["borehole"]["answers"]["surrogate"]
+    for point in named[:2]:
+        assert data(running.infer("borehole", point)[1], "source") == ["surrogate"]
+    running.infer("borehole", {name: [named[2][name][0], named[3][name][0]] for name in space.names})
+    running.infer("borehole", named[0], parameters={"source": "surrogate"})
+    assert running.ask("GET", "/v1/status")[1]["borehole"]["answers"]["surrogate"] == before + 4
+
+
 def test_a_version_in_the_address_must_be_the_one_that_answers(running):
     """That one is answered, another is a 404 that names it."""
     version = running.service.models["borehole"].version
