@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,14 @@ def test_each_output_is_a_view_of_its_columns():
     assert all(np.shares_memory(part, named.array) for part in named.values())
     with pytest.raises(KeyError):
         named["d"]
+
+
+def test_it_is_shown_and_sent_like_a_mapping():
+    """A person sees the arrays by name; another process gets the same."""
+    named = OutputColumns(np.array([[1.0, 2.0, 3.0]]), placed((Output(name="a"), Output(name="c", shape=(2,)))))
+    assert repr(named) == "OutputColumns({'a': array([1.]), 'c': array([[2., 3.]])})"
+    sent = pickle.loads(pickle.dumps(named))
+    np.testing.assert_array_equal(sent["c"], [[2.0, 3.0]])
 
 
 def test_columns_of_arrays_stand_in_the_order_of_the_places():

@@ -62,6 +62,9 @@ class OutputColumns(Mapping[str, FloatArray]):
     def __len__(self) -> int:
         return len(self.places)
 
+    def __repr__(self) -> str:
+        return f"OutputColumns({dict(self)!r})"
+
 
 def columns(arrays: Mapping[str, FloatArray], places: Places) -> FloatArray:
     """Arrays (n, *shape) side by side (n, m); not copied if they stand so already."""

@@ -20,7 +20,6 @@ from typing import Any, Literal, TypeAlias
 
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.errors import StoreError, TaskError, UsageError
-from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.learner import Surrogate
 from mlforhpc.core.record import Record
 from mlforhpc.core.simulation import Simulation
@@ -29,7 +28,7 @@ from mlforhpc.scenarios.gated import Answer, of_run
 from mlforhpc.scenarios.online_book import Book
 from mlforhpc.scenarios.online_fits import Fits
 from mlforhpc.scenarios.online_keeper import Keeper
-from mlforhpc.scenarios.online_runs import Runs
+from mlforhpc.scenarios.online_runs import Asked, Runs
 from mlforhpc.scenarios.online_scores import Scores
 from mlforhpc.scenarios.online_status import snapshot
 from mlforhpc.scenarios.online_terms import Busy, Look, Status, Terms
@@ -243,14 +242,14 @@ class Online:
             with self._lock:
                 self._runs.answers -= 1
             raise
-        answer = _Asked(run)
+        answer = Asked(run)
         stored = known and run.done()
         run.add_done_callback(lambda ended: self._answer(answer, ended, rho=rho, version=look.version, stored=stored))
         if pending is not None:
             self._scores.later(pending, run)
         return answer
 
-    def _answer(self, answer: _Asked, ended: Future[Record], *, rho: float, version: str, stored: bool) -> None:
+    def _answer(self, answer: Asked, ended: Future[Record], *, rho: float, version: str, stored: bool) -> None:
         with self._lock:
             self._runs.answers -= 1
         try:
@@ -295,16 +294,3 @@ class Online:
         """Trace it; a disk that is full holds up no answer (the trace tries again with the next event)."""
         with suppress(OSError):
             self._broker.decide(decision, **fields)
-
-
-class _Asked(LeanFuture[Answer]):
-    """An answer that the simulation gives; to cancel it is to leave its run."""
-
-    __slots__ = ("_run",)
-
-    def __init__(self, run: Future[Record]) -> None:
-        super().__init__()
-        self._run = run
-
-    def cancel(self) -> bool:
-        return self._run.cancel()

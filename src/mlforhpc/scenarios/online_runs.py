@@ -9,10 +9,12 @@ from threading import Condition
 
 from mlforhpc.core.broker import Broker
 from mlforhpc.core.errors import UsageError
+from mlforhpc.core.future import LeanFuture
 from mlforhpc.core.record import Record
 from mlforhpc.core.seeds import derive
 from mlforhpc.core.simulation import Simulation
 from mlforhpc.core.space import FloatArray
+from mlforhpc.scenarios.gated import Answer
 from mlforhpc.scenarios.online_terms import Busy, Terms
 
 _REPLICAS = 16
@@ -125,3 +127,16 @@ class Runs:
             self._flying -= 1
             if not self._flying:
                 self.busy_s += time.monotonic() - self._since
+
+
+class Asked(LeanFuture[Answer]):
+    """An answer that the simulation gives; to cancel it is to leave its run."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Future[Record]) -> None:
+        super().__init__()
+        self._run = run
+
+    def cancel(self) -> bool:
+        return self._run.cancel()
