@@ -125,6 +125,23 @@ def test_a_full_disk_raises_and_loses_nothing_that_is_flushed_later(path, monkey
         assert subscription.drain() == [EXAMPLES["mark"], *marks(100)]
 
 
+def test_what_waits_for_a_full_disk_is_bounded(path, monkeypatch):
+    """Beyond that events are counted; with room again those that waited are written, and a mark says how many are missing."""
+    monkeypatch.setattr("mlforhpc.core.trace.MOST_WAITING_BYTES", 4096)
+    with Trace_of(path) as trace:
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", lambda fd, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+            for event in marks(1000):
+                trace.emit(event)
+            with pytest.raises(OSError, match="No space"):
+                trace.flush()
+        trace.flush()
+    *kept, lost = read(path)
+    assert 10 < len(kept) < 1000 and kept == marks(1000)[: len(kept)]
+    assert (lost.name, lost.value) == ("events_lost", 1000 - len(kept))
+    assert path.stat().st_size < 6000
+
+
 def test_a_subscriber_gets_events_from_now_on(path):
     """Those before it are in the file; `from_start` gives them too."""
     with Trace_of(path) as trace:

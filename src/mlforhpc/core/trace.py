@@ -52,6 +52,8 @@ __all__ = [
     "rotated",
 ]
 
+MOST_WAITING_BYTES = 64 << 20
+"""Of lines that the disk does not take; more are counted, and a mark `events_lost` says how many once it takes some again."""
 KEPT = 20
 """Files of a trace that rotates, besides the one that is being written."""
 _BUFFERED_EVENTS = 64
@@ -97,14 +99,16 @@ class Trace:
         self._lock = threading.Lock()
         self._buffer = bytearray()
         self._events: list[Event] = []
+        self._lost = 0
         self._subscriptions: tuple[Subscription, ...] = ()
 
     def emit(self, event: Event) -> None:
         """Put an event in the buffer; it reaches the file with the next `flush`, or with the 64th event."""
         with self._lock:
-            _encode_into(event, self._buffer, -1)
-            self._buffer += b"\n"
-            self._events.append(event)
+            if len(self._buffer) > MOST_WAITING_BYTES:
+                self._lost += 1
+            else:
+                self._append(event)
             if len(self._events) >= _BUFFERED_EVENTS:
                 with contextlib.suppress(OSError):  # `flush` will say so
                     self._flush()
@@ -118,7 +122,7 @@ class Trace:
         """Return when everything emitted so far has reached the operating system.
 
         Raises:
-            OSError: the disk is full, say; the lines stay in the buffer.
+            OSError: the disk is full, say; the lines stay in the buffer, up to MOST_WAITING_BYTES.
         """
         with self._lock:
             self._flush()
@@ -145,6 +149,11 @@ class Trace:
                 os.close(self._fd)
                 self._fd = -1
 
+    def _append(self, event: Event) -> None:
+        _encode_into(event, self._buffer, -1)
+        self._buffer += b"\n"
+        self._events.append(event)
+
     def _flush(self) -> None:
         if not self._events or self._fd < 0:
             return
@@ -158,6 +167,9 @@ class Trace:
             for subscription in self._subscriptions:
                 subscription._publish(events, self._published_bytes)
         self._published_bytes = self._written_bytes
+        if self._lost:
+            self._append(Mark(t=self.clock.now_ns(), task=0, name="events_lost", value=float(self._lost)))
+            self._lost = 0
         if self._rotate_bytes and self._written_bytes > self._rotate_bytes:
             self._rotate()
 
