@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import json
 import os
 import platform
@@ -71,6 +72,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--output", type=Path, default=HERE / "results" / "server_cost.csv")
     a = parser.parse_args()
+    missing = [f"apt-get install {program}" for program in ("wrk", "curl") if shutil.which(program) is None]
+    missing += [] if importlib.util.find_spec("fastapi") else ["pip install fastapi"]
+    if missing:
+        parser.error(f"what it compares with or measures by is missing; install it with: {'; '.join(missing)}")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as leaving:
         home = Path(folder)
         (home / "service.toml").write_text(CONFIGURATION)
