@@ -16,9 +16,10 @@ import mlforhpc as ml
 from mlforhpc.core.trace import Finished, Submitted, read
 
 N = 40
+LONG = [pytest.param(engine, marks=pytest.mark.system) for engine in ("dask", "ray", "parsl")]
 
 
-@pytest.mark.parametrize("engine", ["serial", "processes", "mpi", "dask", "ray", "parsl"])
+@pytest.mark.parametrize("engine", ["serial", "processes", "mpi", *LONG])
 def test_a_campaign_survives_a_crash_and_a_killed_worker(engine, tmp_path):
     """Forty simulations; one crashes at its first run, one kills the worker that it runs in, all end once in the store."""
     pytest.importorskip(f"mlforhpc.engines.{engine}")

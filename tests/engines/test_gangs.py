@@ -58,6 +58,7 @@ def test_all_ranks_of_an_mpi_program_start(tmp_path):
         assert after.result(60) > 0
 
 
+@pytest.mark.system
 def test_a_torchrun_job_runs_as_a_gang(tmp_path):
     """Two ranks of PyTorch's distributed package find each other: 1 + 2 = 3."""
     pytest.importorskip("torch")
