@@ -9,7 +9,7 @@ array's scale (its mean for densities, else its RMS or the declared number), the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -59,6 +59,10 @@ class GatedCall:
     settings: Mapping[str, Value] | None
     limit_s: float | None
     seed: int
+    _half_widths: HalfWidths = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_half_widths", HalfWidths(self.simulation.outputs))
 
     def __call__(self, x: Mapping[str, Value], *, tolerance: float) -> Answer:
         """See `Learned.ask`."""
@@ -66,7 +70,7 @@ class GatedCall:
             raise UsageError(f"tolerance must be a relative error above 0, found {tolerance!r}.")
         row = self.simulation.space.row(x)  # (d,)
         p = self.surrogate.predict(row[None], of="mean")
-        rho = HalfWidths(self.simulation.outputs).one(p) / tolerance
+        rho = self._half_widths.one(p) / tolerance
         if rho <= 1 and p.inside[0]:
             mean, lower, upper = ({name: a[0] for name, a in part.items()} for part in (p.mean, p.lower, p.upper))
             return Answer(values=mean, lower=lower, upper=upper, source="surrogate", rho=rho, surrogate_version=self.surrogate.version)
